@@ -1,0 +1,49 @@
+"""The `keras-rdanet` command: one verb per task, each loaded when it is used."""
+
+import importlib
+import sys
+
+import click
+
+from keras_rdanet import __version__
+
+# verb -> (module, function, one line for --help); a literal table, so that
+# --help imports no verb.
+VERBS = {
+    "restore": ("keras_rdanet.cli.restore", "restore", "Restore a picture or a folder."),
+    "train": ("keras_rdanet.cli.train", "train", "Train a network from a config."),
+    "evaluate": ("keras_rdanet.cli.evaluate", "evaluate", "Score a model on a test set."),
+    "data": ("keras_rdanet.cli.data", "data", "Check and pack training images."),
+    "models": ("keras_rdanet.cli.models", "models", "List the shipped weights and their terms."),
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx):
+        return list(VERBS)
+
+    def get_command(self, ctx, name):
+        if name not in VERBS:
+            return None
+        module, function, _ = VERBS[name]
+        return getattr(importlib.import_module(module), function)
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in VERBS.items()])
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def command():
+    """Restore pictures with Keras 3 networks; train, measure and export them."""
+
+
+def main():
+    """Run the command: exit 0 when done, 1 when a run failed, 2 on bad usage."""
+    try:
+        command(prog_name="keras-rdanet")
+    except (ValueError, ImportError, OSError) as error:
+        # One line on stderr: users get the reason, not our stack.
+        click.echo(f"keras-rdanet: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)

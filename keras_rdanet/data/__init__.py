@@ -1,0 +1,1 @@
+"""Training data: folders, pairs, packed shards and the pipelines made of them."""

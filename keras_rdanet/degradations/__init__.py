@@ -1,0 +1,1 @@
+"""How clean images become degraded ones."""

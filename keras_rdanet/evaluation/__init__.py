@@ -1,0 +1,1 @@
+"""Scoring restored images by stated protocols."""

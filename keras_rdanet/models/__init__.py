@@ -1,0 +1,1 @@
+"""The networks; importing this registers every class a saved file can hold."""

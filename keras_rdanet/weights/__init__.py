@@ -1,0 +1,1 @@
+"""Trained weights: what ships, where it came from, and how it is loaded."""

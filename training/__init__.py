@@ -1,0 +1,1 @@
+"""Training runs: `model.fit` from a config, resumable to the step."""
