@@ -1,0 +1,74 @@
+"""What all networks share."""
+
+import keras
+import numpy as np
+
+from keras_rdanet.inference.image_function import ImageFunction
+
+
+class RestorationModel(keras.Model):
+    """A functional graph from degraded images to restored ones.
+
+    A subclass builds its graph in `__init__`, lists its published
+    configurations in `PRESETS` and says how it may be tiled.
+
+    Attributes:
+        PRESETS: Preset name -> constructor arguments.
+        support, radius, multiple, min_size, scale: See `ImageFunction`.
+        bytes_per_pixel: Working memory for an input pixel in float32, measured.
+    """
+
+    PRESETS: dict[str, dict] = {}
+    support = "local"
+    radius: int | None = None
+    multiple = 1
+    min_size = 1
+    scale = 1
+    bytes_per_pixel: int | None = None
+    channels: int
+
+    @classmethod
+    def from_preset(cls, name, **overrides):
+        """Build the configuration `name`, with some arguments replaced.
+
+        Raises:
+            ValueError: if the class has no such preset or argument.
+        """
+        if name not in cls.PRESETS:
+            raise ValueError(f"{cls.__name__} has no preset {name!r}; known: {sorted(cls.PRESETS)}.")
+        unknown = sorted(set(overrides) - set(cls.PRESETS[name]) - {"initialization", "name"})
+        if unknown:
+            raise ValueError(
+                f"Preset {name!r} takes no {unknown}; known: {sorted(cls.PRESETS[name])}."
+            )
+        return cls(**{**cls.PRESETS[name], **overrides})
+
+    @property
+    def stages(self):
+        """Names of the supervised outputs, last one last; empty for a single output."""
+        return list(self.output) if isinstance(self.output, dict) else []
+
+    def image_function(self, name=None):
+        """This network as a function on NumPy batches; the last stage is the result.
+
+        Returns:
+            An `ImageFunction` that computes in this model's precision.
+        """
+        last = self.stages[-1] if self.stages else None
+
+        def restore(images):
+            outputs = self.predict_on_batch(np.asarray(images, np.float32))
+            return np.asarray(outputs[last] if last else outputs, np.float32)
+
+        return ImageFunction(
+            function=restore,
+            channels=self.channels,
+            name=name or self.name,
+            support=self.support,
+            radius=self.radius,
+            scale=self.scale,
+            multiple=self.multiple,
+            min_size=self.min_size,
+            bytes_per_pixel=self.bytes_per_pixel,
+            precision=self.dtype_policy.compute_dtype,
+        )

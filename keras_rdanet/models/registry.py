@@ -1,0 +1,80 @@
+"""From names to networks."""
+
+import importlib
+import json
+from pathlib import Path
+
+import keras
+
+from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.models.base import RestorationModel
+from keras_rdanet.weights import catalogue, store
+
+# Preset -> its class; literal, so that listing presets builds nothing.
+PRESETS = {
+    f"tsp_rdanet{size}_{color}": "keras_rdanet.models.tsp_rdanet:TSPRDANet"
+    for size in ("", "_small", "_tiny")
+    for color in ("gray", "rgb")
+}
+
+POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
+
+
+def build(name: str, *, precision: str = "float32", **overrides) -> RestorationModel:
+    """A network of the preset `name`, freshly initialised.
+
+    Args:
+        name: One of `PRESETS`.
+        precision: `"float32"`, or `"bfloat16"` / `"float16"` for mixed
+            precision with float32 weights.
+        **overrides: Replace arguments of the preset.
+
+    Raises:
+        ValueError: if the name, the precision or an override is unknown.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There is no network {name!r}; known: {', '.join(PRESETS)}.")
+    if precision not in POLICIES:
+        raise ValueError(f"`precision` must be one of {sorted(POLICIES)}, got {precision!r}.")
+    module, class_name = PRESETS[name].split(":")
+    network = getattr(importlib.import_module(module), class_name)
+    # Layers take the policy in force when they are made.
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(POLICIES[precision])
+    try:
+        return network.from_preset(name, **overrides)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def load(name: str | Path, *, precision: str = "float32") -> RestorationModel:
+    """A trained network.
+
+    Args:
+        name: A name in the catalogue, with or without its tag, or the path
+            of a `.safetensors` file written by this package. The
+            architecture is always one of our presets, never taken from a file.
+        precision: As in `build`.
+
+    Raises:
+        ValueError: if the name is unknown or the file does not fit its preset.
+        OSError: if the file cannot be read.
+    """
+    if str(name).endswith(".safetensors"):
+        header = store.read_metadata(name)
+        model = build(header["preset"], precision=precision, **json.loads(header["overrides"]))
+        store.load_weights(model, name)
+        return model
+    entry = catalogue.resolve(str(name))
+    model = build(entry.preset, precision=precision, **entry.overrides)
+    store.load_weights(model, catalogue.path(entry), sha256=entry.sha256)
+    return model
+
+
+def image_function(name: str | Path, precision: str = "float32") -> ImageFunction:
+    """A trained network as a function from images to images; arguments as in `load`."""
+    return load(name, precision=precision).image_function(name=str(name))
