@@ -1,0 +1,52 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_rdanet.evaluation.report import environment, markdown_table, write_json, write_text
+
+
+def test_environment_names_versions_without_loading_tensorflow():
+    code = (
+        "import sys, json; from keras_rdanet.evaluation.report import environment;"
+        "print(json.dumps(environment())); assert not {'keras', 'tensorflow'} & set(sys.modules)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout
+    described = json.loads(output)
+    assert described["versions"]["numpy"] == np.__version__
+    assert described["cores"] >= 1
+    assert described["cpu"]
+
+
+def test_environment_lists_no_gpu_where_tensorflow_sees_none():
+    import tensorflow as tf
+
+    assert len(environment()["gpus"]) == len(tf.config.list_physical_devices("GPU"))
+
+
+def test_table_has_every_column_once_and_empty_cells():
+    table = markdown_table([{"image": "a|b", "psnr": 28.3456}, {"image": "c", "seconds": 12345.6}])
+    assert table.splitlines() == [
+        "| image | psnr | seconds |",
+        "| --- | --- | --- |",
+        "| a\\|b | 28.35 |  |",
+        "| c |  | 12346 |",
+    ]
+
+
+def test_json_holds_numpy_numbers_and_infinity(tmp_path):
+    path = tmp_path / "new" / "scores.json"
+    write_json(path, {"psnr": np.float32(1.5), "best": np.inf, "path": Path("a"), "n": np.int64(3)})
+    assert json.loads(path.read_text()) == {"psnr": 1.5, "best": "inf", "path": "a", "n": 3}
+
+
+def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "scores.md"
+    write_text(path, "old")
+    with pytest.raises(TypeError):
+        write_text(path, b"bytes")
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.md"]
+    assert path.read_text() == "old"
