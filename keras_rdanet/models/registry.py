@@ -1,7 +1,6 @@
 """From names to networks."""
 
 import importlib
-import json
 from pathlib import Path
 
 import keras
@@ -66,7 +65,7 @@ def load(name: str | Path, *, precision: str = "float32") -> RestorationModel:
     """
     if str(name).endswith(".safetensors"):
         header = store.read_metadata(name)
-        model = build(header["preset"], precision=precision, **json.loads(header["overrides"]))
+        model = build(header["preset"], precision=precision, **header["overrides"])
         store.load_weights(model, name)
         return model
     entry = catalogue.resolve(str(name))

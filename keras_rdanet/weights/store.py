@@ -1,0 +1,227 @@
+"""Weights as `.safetensors` files: arrays by name and a few words about them, no code.
+
+A file says which preset it belongs to; the network is always built from our
+own presets, never from anything else in the file.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+FORMAT_VERSION = 1
+DTYPES = {"float32": np.float32, "float16": np.float16}
+# The header of our largest network takes 50 kB; a length beyond this is an
+# attempt to exhaust memory, or another kind of file.
+MAX_HEADER_BYTES = 2**20
+
+_NAMES = {"F32": "float32", "F16": "float16"}  # safetensors' names of the dtypes
+
+
+def save_weights(model, path, *, metadata: Mapping, dtype: str = "float32") -> None:
+    """Write the weights of a Keras model, whole or not at all.
+
+    Args:
+        model: Its variable paths become the names of the arrays.
+        path: The `.safetensors` file; its folder must exist.
+        metadata: JSON-able; `"preset"` names the preset that rebuilds the
+            network and `"overrides"`, `{}` if absent, what differs from it.
+        dtype: `"float32"`, or `"float16"` for half the size.
+
+    Raises:
+        ValueError: if a weight is not finite in `dtype`, or two share a path.
+        OSError: if the file cannot be written.
+    """
+    write_tensors(path, {name: v.numpy() for name, v in _variables(model).items()}, metadata, dtype)
+
+
+def load_weights(model, path, *, sha256: str | None = None) -> None:
+    """Set every weight of a Keras model from a file; float16 files included.
+
+    Args:
+        model: The network the file was written for.
+        path: A `.safetensors` file whose arrays are named by variable path.
+        sha256: Hexadecimal hash that the file must have.
+
+    Raises:
+        ValueError: if the hash, the names or the shapes differ, or a value is
+            not finite; the model then keeps its weights.
+        OSError: if the file cannot be read.
+    """
+    variables = _variables(model)
+    tensors = read_tensors(path, sha256=sha256)
+    check_fit(
+        {name: tuple(v.shape) for name, v in variables.items()},
+        {name: array.shape for name, array in tensors.items()},
+        source=path,
+    )
+    for name, variable in variables.items():
+        variable.assign(tensors[name])
+
+
+def write_tensors(
+    path, tensors: Mapping[str, np.ndarray], metadata: Mapping, dtype: str = "float32"
+) -> None:
+    """Write arrays by name; arguments and errors as in `save_weights`."""
+    import safetensors.numpy
+
+    if dtype not in DTYPES:
+        raise ValueError(f"`dtype` must be one of {sorted(DTYPES)}, got {dtype!r}.")
+    with np.errstate(over="ignore"):  # reported by the check for infinities below
+        stored = {
+            name: np.ascontiguousarray(array, dtype=DTYPES[dtype])
+            for name, array in tensors.items()
+        }
+    _check_finite(stored, f"the weights to be written as {dtype}")
+    created = {name: version(name) for name in ("keras-rdanet", "keras", "numpy", "safetensors")}
+    header = {
+        "format_version": FORMAT_VERSION,
+        "overrides": {},
+        **metadata,
+        "created_with": created,
+    }
+    content = safetensors.numpy.save(stored, {k: json.dumps(v) for k, v in header.items()})
+    write_bytes(path, content)
+
+
+def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
+    """Read the arrays of a `.safetensors` file as float32, checked to be finite.
+
+    Raises:
+        ValueError: if this is no such file, its hash differs from `sha256`,
+            or a value is not finite.
+        OSError: if it cannot be read.
+    """
+    import safetensors
+    import safetensors.numpy
+
+    path = Path(path)
+    if sha256 is not None and (found := file_sha256(path)) != sha256:
+        raise ValueError(
+            f"{path} is damaged or not the file it should be: its SHA-256 is {found}, "
+            f"expected {sha256}. Install the package again."
+        )
+    kinds = {entry["dtype"] for entry in _header(path)[0].values()}
+    if not kinds <= set(_NAMES):
+        raise ValueError(
+            f"{path} holds {sorted(kinds - set(_NAMES))}; weights must be float32 or float16."
+        )
+    try:
+        stored = safetensors.numpy.load(path.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a whole .safetensors file: {error}.") from error
+    tensors = {name: array.astype(np.float32) for name, array in stored.items()}
+    _check_finite(tensors, path)
+    return tensors
+
+
+def read_metadata(path) -> dict:
+    """What a file written here says about itself, without reading its arrays.
+
+    Returns:
+        At least `"preset"`, the name of a preset; `"overrides"`, a dict of
+        constructor arguments; `"created_with"`, versions.
+
+    Raises:
+        ValueError: if the file was not written by `save_weights`.
+        OSError: if it cannot be read.
+    """
+    raw = _header(path)[1]
+    try:
+        metadata = {name: json.loads(text) for name, text in raw.items()}
+        written_here = (
+            metadata["format_version"] == FORMAT_VERSION
+            and isinstance(metadata["preset"], str)
+            and isinstance(metadata["overrides"], dict)
+        )
+    except (KeyError, ValueError):
+        written_here = False
+    if not written_here:
+        raise ValueError(
+            f"{path} does not say which preset it belongs to in format {FORMAT_VERSION}; "
+            "`keras-rdanet convert` makes such a file from a checkpoint of the original code."
+        )
+    return metadata
+
+
+def shapes(path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays in a `.safetensors` file, from its header."""
+    return {name: tuple(entry["shape"]) for name, entry in _header(path)[0].items()}
+
+
+def check_fit(expected: Mapping[str, tuple], found: Mapping[str, tuple], *, source) -> None:
+    """Compare names and shapes in both directions.
+
+    Raises:
+        ValueError: listing all that is missing, unused or of another shape.
+    """
+    missing = sorted(set(expected) - set(found))
+    unused = sorted(set(found) - set(expected))
+    mismatched = [
+        f"{name} is {found[name]} instead of {expected[name]}"
+        for name in sorted(set(expected) & set(found))
+        if expected[name] != found[name]
+    ]
+    lists = {"missing": missing, "unused": unused, "of another shape": mismatched}
+    problems = [f"{kind}: {', '.join(names)}" for kind, names in lists.items() if names]
+    if problems:
+        raise ValueError(f"{source} does not fit the network; {'; '.join(problems)}.")
+
+
+def file_sha256(path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_bytes(path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _variables(model):
+    """The weights of a model by path, which must tell them apart."""
+    variables = {variable.path: variable for variable in model.weights}
+    if len(variables) != len(model.weights):
+        raise ValueError(f"Two weights of {model.name} share a path; name its layers.")
+    return variables
+
+
+def _header(path):
+    """The tensor entries and the raw metadata of a `.safetensors` file."""
+    path = Path(path)
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
+            raise ValueError(f"{path} is not a .safetensors file: its header would be {length} B.")
+        text = file.read(length)
+    try:
+        entries = json.loads(text)
+        metadata = entries.pop("__metadata__", {})
+        for entry in entries.values():
+            entry["dtype"], [int(size) for size in entry["shape"]]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a .safetensors file: unreadable header.") from error
+    return entries, metadata
+
+
+def _check_finite(tensors, source):
+    bad = sorted(name for name, array in tensors.items() if not np.isfinite(array).all())
+    if bad:
+        raise ValueError(f"Not finite in {source}: {', '.join(bad)}.")
