@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 FORMAT_VERSION = 1
+METADATA_KEY = "keras-rdanet"
 DTYPES = {"float32": np.float32, "float16": np.float16}
 # The header of our largest network takes 50 kB; a length beyond this is an
 # attempt to exhaust memory, or another kind of file.
@@ -85,8 +86,9 @@ def write_tensors(
         **metadata,
         "created_with": created,
     }
-    content = safetensors.numpy.save(stored, {k: json.dumps(v) for k, v in header.items()})
-    write_bytes(path, content)
+    # One entry: the order of several would vary, and with it the hash of the file.
+    text = json.dumps(header, sort_keys=True)
+    write_bytes(path, safetensors.numpy.save(stored, {METADATA_KEY: text}))
 
 
 def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
@@ -131,15 +133,14 @@ def read_metadata(path) -> dict:
         ValueError: if the file was not written by `save_weights`.
         OSError: if it cannot be read.
     """
-    raw = _header(path)[1]
     try:
-        metadata = {name: json.loads(text) for name, text in raw.items()}
+        metadata = json.loads(_header(path)[1][METADATA_KEY])
         written_here = (
             metadata["format_version"] == FORMAT_VERSION
             and isinstance(metadata["preset"], str)
             and isinstance(metadata["overrides"], dict)
         )
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, json.JSONDecodeError):
         written_here = False
     if not written_here:
         raise ValueError(

@@ -61,6 +61,13 @@ def test_names_in_the_file_are_variable_paths(saved):
     }
 
 
+def test_the_same_weights_make_the_same_file(saved):
+    model, path = saved
+    again = path.with_name("again.safetensors")
+    store.save_weights(model, again, metadata=METADATA)
+    assert store.file_sha256(again) == store.file_sha256(path)
+
+
 def test_metadata_says_what_was_said_and_with_which_versions(saved):
     metadata = store.read_metadata(saved[1])
     assert METADATA.items() <= metadata.items()
@@ -175,8 +182,19 @@ def test_other_dtypes_are_refused(tmp_path):
         store.write_tensors(path, {}, METADATA, dtype="int8")
 
 
-def test_a_file_from_elsewhere_has_no_preset(tmp_path):
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"format": "pt"},
+        {store.METADATA_KEY: "{"},
+        {store.METADATA_KEY: "[]"},
+        {store.METADATA_KEY: '{"format_version": 1, "preset": "a", "overrides": []}'},
+        {store.METADATA_KEY: '{"format_version": 2, "preset": "a", "overrides": {}}'},
+    ],
+)
+def test_a_file_from_elsewhere_has_no_preset(tmp_path, metadata):
     path = tmp_path / "w.safetensors"
-    path.write_bytes(safetensors.numpy.save({"a": np.zeros(3, np.float32)}, {"format": "pt"}))
+    path.write_bytes(safetensors.numpy.save({"a": np.zeros(3, np.float32)}, metadata))
     with pytest.raises(ValueError, match="which preset"):
         store.read_metadata(path)

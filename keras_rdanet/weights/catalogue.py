@@ -1,0 +1,126 @@
+"""The weights that ship with the package: where they came from and what they reach.
+
+`catalogue.json` beside this file is written by `benchmarks/catalogue_add.py`
+from the training config and the output of `keras-rdanet evaluate`.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from keras_rdanet.weights import store
+
+FOLDER = Path(str(resources.files("keras_rdanet.weights")))
+
+# For people who do not choose: the family whose gray or RGB network restores.
+DEFAULT = "tsp_rdanet_tiny"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One set of trained weights.
+
+    Args:
+        preset: Name of the network's configuration.
+        tag: What it was trained for, `"awgn"` say.
+        task: In words.
+        channels: `1` for gray, `3` for RGB.
+        default: Whether the preset's name alone means these weights.
+        file: Name of the file in the folder `files`.
+        sha256, bytes: Of the file.
+        parameters: How many numbers the file holds.
+        data: What the weights were trained on.
+        terms: Under which the weights may be used; they follow the data.
+        config: The training config, relative to the source tree.
+        cost: What training took: pixels seen, hours, device.
+        overrides: Constructor arguments that differ from the preset.
+        protocol: How the scores were measured.
+        scores: One dict for each test set and noise level: `"data"`,
+            `"sigma"`, `"images"`, `"psnr"` in dB and `"ssim"`.
+        created: Date, `YYYY-MM-DD`.
+    """
+
+    preset: str
+    tag: str
+    task: str
+    channels: int
+    default: bool
+    file: str
+    sha256: str
+    bytes: int
+    parameters: int
+    data: str
+    terms: str
+    config: str
+    created: str
+    cost: dict = field(default_factory=dict)
+    overrides: dict = field(default_factory=dict)
+    protocol: dict = field(default_factory=dict)
+    scores: tuple[dict, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`PRESET.TAG`, which never changes its meaning."""
+        return f"{self.preset}.{self.tag}"
+
+
+def list_models(folder: Path = FOLDER) -> list[Entry]:
+    """All sets of weights that ship with the package, in the order of the catalogue.
+
+    Args:
+        folder: Where `catalogue.json` and `files` are.
+    """
+    listed = json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))["weights"]
+    return [Entry(**{**fields, "scores": tuple(fields["scores"])}) for fields in listed]
+
+
+def resolve(name: str, folder: Path = FOLDER) -> Entry:
+    """The weights called `name`; a name without tag means the preset's default weights.
+
+    Raises:
+        ValueError: if there are none; lists the known names.
+    """
+    entries = list_models(folder)
+    for entry in entries:
+        if name == entry.name or (name == entry.preset and entry.default):
+            return entry
+    known = ", ".join(entry.name for entry in entries) or "none in this version"
+    raise ValueError(f"No weights called {name!r} ship with the package; known: {known}.")
+
+
+def path(entry: Entry, folder: Path = FOLDER) -> Path:
+    """Where the weights file of an entry lies."""
+    return folder / "files" / entry.file
+
+
+def verify(entry: Entry, folder: Path = FOLDER) -> None:
+    """Check the file of an entry against its recorded hash.
+
+    Raises:
+        ValueError: if it is not the file it was.
+        OSError: if it cannot be read.
+    """
+    found = store.file_sha256(path(entry, folder))
+    if found != entry.sha256:
+        raise ValueError(
+            f"{path(entry, folder)} is damaged: its SHA-256 is {found}, expected {entry.sha256}. "
+            "Install the package again."
+        )
+
+
+def add(entry: Entry, folder: Path = FOLDER) -> None:
+    """Write an entry into the catalogue, in place of one of the same name.
+
+    Raises:
+        ValueError: if the file does not have the hash of the entry, or another
+            set of weights is already the preset's default.
+    """
+    verify(entry, folder)
+    others = [known for known in list_models(folder) if known.name != entry.name]
+    rivals = [known.name for known in others if known.preset == entry.preset and known.default]
+    if entry.default and rivals:
+        raise ValueError(f"{rivals[0]} is already the default of {entry.preset}.")
+    entries = sorted([*others, entry], key=lambda known: known.name)
+    text = json.dumps({"weights": [asdict(known) for known in entries]}, indent=2)
+    store.write_bytes(folder / "catalogue.json", f"{text}\n".encode())
