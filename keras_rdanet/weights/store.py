@@ -38,7 +38,9 @@ def save_weights(model, path, *, metadata: Mapping, dtype: str = "float32") -> N
         ValueError: if a weight is not finite in `dtype`, or two share a path.
         OSError: if the file cannot be written.
     """
-    write_tensors(path, {name: v.numpy() for name, v in _variables(model).items()}, metadata, dtype)
+    write_tensors(
+        path, {name: v.numpy() for name, v in variables_by_path(model).items()}, metadata, dtype
+    )
 
 
 def load_weights(model, path, *, sha256: str | None = None) -> None:
@@ -54,7 +56,7 @@ def load_weights(model, path, *, sha256: str | None = None) -> None:
             not finite; the model then keeps its weights.
         OSError: if the file cannot be read.
     """
-    variables = _variables(model)
+    variables = variables_by_path(model)
     tensors = read_tensors(path, sha256=sha256)
     check_fit(
         {name: tuple(v.shape) for name, v in variables.items()},
@@ -196,8 +198,12 @@ def write_bytes(path, content: bytes) -> None:
         raise
 
 
-def _variables(model):
-    """The weights of a model by path, which must tell them apart."""
+def variables_by_path(model):
+    """The weights of a Keras model by path, which must tell them apart.
+
+    Raises:
+        ValueError: if two share a path.
+    """
     variables = {variable.path: variable for variable in model.weights}
     if len(variables) != len(model.weights):
         raise ValueError(f"Two weights of {model.name} share a path; name its layers.")
