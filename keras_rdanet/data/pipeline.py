@@ -1,0 +1,266 @@
+"""From a source of images to batches of patches.
+
+Every batch is a pure function of the files, the options, the seed and the step:
+the step is folded into the seed of whatever is random, so a run resumed at a
+step sees the batches it would have seen, whatever the cache.
+
+Steps come in blocks of `crops_per_image`. A block takes the next `batch_size`
+images of the shuffled epoch and decodes each once; every step of the block
+takes one crop of each. So crops of one image lie in different batches.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_rdanet.data.sources import Source, shorten
+from keras_rdanet.image.color import luma
+
+# Most bytes of decoded images that cache="auto" keeps in memory.
+CACHE_BUDGET = 4 * 2**30
+
+_WHITE = {"uint8": 255, "uint16": 65535, "float32": 1}
+_ORDER, _CROP, _DEGRADE = range(3)  # one stream of random numbers each
+
+Degrade = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class _Pixels(NamedTuple):
+    """Images of any sizes, end to end.
+
+    Args:
+        start: `(images,)` int64, the first pixel of each image.
+        size: `(images, 2)` int64, height and width.
+        planes: `(total pixels, C)`; the degraded images and the targets, or the
+            targets alone.
+    """
+
+    start: tf.Tensor
+    size: tf.Tensor
+    planes: Sequence[tf.Tensor]
+
+
+def batches(
+    source: Source,
+    *,
+    patch_size: int,
+    batch_size: int,
+    channels: int,
+    degrade: Degrade | None = None,
+    seed: int,
+    start_step: int = 0,
+    steps: int | None = None,
+    crops_per_image: int = 8,
+    cache: Literal["auto", "ram", "none"] = "auto",
+    augment: bool = True,
+    workers: int = 2,
+) -> tf.data.Dataset:
+    """Make batches of random patches.
+
+    Args:
+        source: What `sources.folder`, `sources.pairs` or `tfrecords.packed` found.
+        patch_size: Height and width of a patch, in pixels.
+        batch_size: Patches in a batch.
+        channels: `1` turns colour into BT.601 luma, `3` repeats gray.
+        degrade: Maps targets `(B, P, P, C)` and a seed, int32 `(2,)`, to the
+            degraded batch, with TensorFlow operations whose only randomness is
+            that seed. `None` for pairs.
+        seed: Any 32-bit integer.
+        start_step: The step of the first batch.
+        steps: The number of batches; `None` goes on forever.
+        crops_per_image: Steps that use a decoded image before the next is read.
+            More of them save decoding; `1` mixes best and costs nothing in RAM.
+        cache: `"ram"` decodes every image once and keeps it; `"none"` decodes as
+            it goes; `"auto"` takes RAM for images that, decoded, fit both
+            `CACHE_BUDGET` and a quarter of the memory. The batches are the same.
+        augment: Turn and flip the patches, each of the eight ways alike often.
+        workers: Threads that prepare batches.
+
+    Returns:
+        Pairs `(degraded, target)`, each float32 `(B, P, P, C)`; the target in
+        `[0, 1]`, the degraded patches not clipped.
+
+    Raises:
+        ValueError: if an image is smaller than a patch or an option is wrong.
+    """
+    _check_options(source, channels, degrade, cache)
+    headers = [source.headers(i) for i in range(len(source))]
+    _check_sizes(source, headers, patch_size)
+    dtypes = [
+        np.result_type(*{h.dtype for h in plane}).name for plane in zip(*headers, strict=True)
+    ]
+    in_ram = cache == "ram" or (cache == "auto" and _fits_in_ram(headers, channels, dtypes))
+    resident = _load(source, headers, channels, dtypes, workers) if in_ram else None
+
+    def patches(block):
+        images = _choose(block, batch_size, len(source), seed)
+        if resident is None:
+            pixels = _decode(source, images, channels, dtypes)
+        else:
+            start, size = (tf.gather(table, images) for table in resident[:2])
+            pixels = _Pixels(start, size, resident.planes)
+        drawn = _draw(block, (crops_per_image, batch_size, 3), seed)
+        index = _patch_index(pixels, drawn if augment else drawn * [1, 1, 0], patch_size)
+        return tuple(tf.gather(plane, index) for plane in pixels.planes)
+
+    def scale(step, planes):
+        images = [tf.cast(p, tf.float32) / _WHITE[d] for p, d in zip(planes, dtypes, strict=True)]
+        if degrade is None:
+            return tuple(images)
+        (target,) = images
+        return degrade(target, _fold(seed, _DEGRADE, step)), target
+
+    first_block, used = divmod(start_step, crops_per_image)
+    parallel = {"num_parallel_calls": workers, "deterministic": True}
+    blocks = tf.data.Dataset.range(first_block, tf.int64.max)
+    drawn = blocks.map(patches, **parallel).unbatch().skip(used)
+    numbers = tf.data.Dataset.range(start_step, tf.int64.max)
+    dataset = tf.data.Dataset.zip(numbers, drawn).map(scale, **parallel)
+    dataset = dataset.take(-1 if steps is None else steps).prefetch(2 * workers)
+    cardinality = tf.data.INFINITE_CARDINALITY if steps is None else steps
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
+    options = tf.data.Options()
+    # Input shares the machine with training: without a limit it takes every core.
+    options.threading.private_threadpool_size = workers
+    options.threading.max_intra_op_parallelism = 1
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
+def _check_options(source, channels, degrade, cache):
+    if channels not in (1, 3):
+        raise ValueError(f"`channels` must be 1 (gray) or 3 (RGB), got {channels}.")
+    if cache not in ("auto", "ram", "none"):
+        raise ValueError(f"`cache` must be 'auto', 'ram' or 'none', got {cache!r}.")
+    if source.paired and degrade is not None:
+        raise ValueError("Pairs are degraded already: `degrade` must be None.")
+    if not source.paired and degrade is None:
+        raise ValueError("Clean images need `degrade`, such as GaussianNoise(sigma=25).")
+
+
+def _check_sizes(source, headers, patch_size):
+    small = [
+        f"{source.name(i)} is {h.width}x{h.height}"
+        for i, (*_, h) in enumerate(headers)
+        if min(h.height, h.width) < patch_size
+    ]
+    if small:
+        raise ValueError(
+            f"{len(small)} of {len(source)} images are smaller than `patch_size` {patch_size}; "
+            f"lower it or take them out: {shorten(small)}."
+        )
+
+
+def _fits_in_ram(headers, channels, dtypes) -> bool:
+    pixels = sum(target.height * target.width for *_, target in headers)
+    size = pixels * channels * sum(np.dtype(d).itemsize for d in dtypes)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return size <= min(CACHE_BUDGET, memory // 4)
+
+
+def _load(source, headers, channels, dtypes, workers) -> _Pixels:
+    areas = [target.height * target.width for *_, target in headers]
+    start = np.cumsum([0, *areas], dtype=np.int64)
+    size = np.zeros((len(source), 2), np.int64)
+    planes = [np.empty((start[-1], channels), d) for d in dtypes]
+
+    def load(i):
+        images = _read(source, i, channels, dtypes)
+        size[i] = images[0].shape[:2]
+        for plane, image in zip(planes, images, strict=True):
+            plane[start[i] : start[i + 1]] = image.reshape(-1, channels)
+
+    with ThreadPoolExecutor(workers) as pool:
+        done = pool.map(load, range(len(source)))
+        for _ in tqdm(done, "Decoding", len(source), unit="image", leave=False, disable=None):
+            pass
+    return _Pixels(tf.constant(start[:-1]), tf.constant(size), [tf.constant(p) for p in planes])
+
+
+def _decode(source, images, channels, dtypes) -> _Pixels:
+    def decode(indices):
+        read = [_read(source, i, channels, dtypes) for i in indices]
+        size = np.array([images[0].shape[:2] for images in read], np.int64)
+        start = np.cumsum([0, *size.prod(axis=1)[:-1]], dtype=np.int64)
+        planes = zip(*read, strict=True)
+        return start, size, *(np.concatenate([p.reshape(-1, channels) for p in q]) for q in planes)
+
+    start, size, *planes = tf.numpy_function(decode, [images], [tf.int64, tf.int64, *dtypes])
+    start.set_shape(images.shape)
+    size.set_shape([*images.shape, 2])
+    for plane in planes:
+        plane.set_shape([None, channels])
+    return _Pixels(start, size, planes)
+
+
+def _read(source, index, channels, dtypes) -> list[np.ndarray]:
+    images = source.read(index)
+    return [_convert(i, channels, d) for i, d in zip(images, dtypes, strict=True)]
+
+
+def _convert(image: np.ndarray, channels: int, dtype: str) -> np.ndarray:
+    if image.shape[2] == 3 and channels == 1:
+        image = luma(image)
+    elif image.shape[2] == 1 and channels == 3:
+        image = np.repeat(image, 3, axis=2)
+    if image.dtype == dtype:
+        return image
+    return image.astype(dtype) * np.dtype(dtype).type(_WHITE[dtype] / _WHITE[image.dtype.name])
+
+
+def _choose(block, batch_size, count, seed):
+    """Number the images of a block, `(batch_size,)`: every epoch in another order."""
+    slot = block * batch_size + tf.range(batch_size, dtype=tf.int64)
+    epoch = slot // count
+    seeds = tf.stack([tf.fill(slot.shape, tf.constant(n, tf.int64)) for n in (seed, _ORDER)])
+    # Not tf.random.experimental.index_shuffle, which fails on a batch of seeds.
+    return tf.raw_ops.RandomIndexShuffle(
+        index=slot % count,
+        seed=tf.transpose(tf.concat([seeds, epoch[None]], axis=0)),
+        max_index=tf.constant(count - 1, tf.int64),
+        rounds=4,
+    )
+
+
+def _fold(seed: int, stream: int, number: tf.Tensor) -> tf.Tensor:
+    return tf.random.fold_in(tf.constant([seed, stream]), tf.cast(number, tf.int32))
+
+
+def _draw(block, shape, seed):
+    """Draw integers of 32 bits, a pure function of the block."""
+    key = _fold(seed, _CROP, block)
+    bits = tf.random.stateless_uniform(shape, key, minval=None, maxval=None, dtype=tf.int32)
+    return tf.cast(bits, tf.int64)
+
+
+def _patch_index(pixels: _Pixels, drawn: tf.Tensor, patch_size: int) -> tf.Tensor:
+    """Number the pixels of one patch for every row of `drawn`.
+
+    A patch that is turned or flipped is a walk over the image in other strides,
+    so one gather crops and transforms at once.
+
+    Args:
+        pixels: The `B` images to cut from.
+        drawn: `(K, B, 3)` int64, any integers; they choose top, left and transform.
+        patch_size: Height and width of a patch.
+
+    Returns:
+        `(K, B, P, P)` int64.
+    """
+    height, width = tf.unstack(pixels.size, axis=1)
+    top = drawn[..., 0] % (height - patch_size + 1)
+    left = drawn[..., 1] % (width - patch_size + 1)
+    flip_rows, flip_columns, transpose = (drawn[..., 2] // n % 2 for n in (1, 2, 4))
+    last = patch_size - 1
+    origin = pixels.start + (top + flip_rows * last) * width + left + flip_columns * last
+    down = (1 - 2 * flip_rows) * width
+    right = 1 - 2 * flip_columns
+    swap = transpose == 1
+    strides = tf.stack([tf.where(swap, right, down), tf.where(swap, down, right)])
+    walk = strides[..., None] * tf.range(patch_size, dtype=tf.int64)
+    return origin[..., None, None] + walk[0][..., None] + walk[1][..., None, :]

@@ -1,0 +1,208 @@
+"""Where training images come from: folders of clean images and folders of pairs."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from PIL import Image
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image says, without decoding it.
+
+    Args:
+        height: In pixels.
+        width: In pixels.
+        channels: `1` or `3`, alpha not counted.
+        dtype: Of the samples: `"uint8"`, `"uint16"` or `"float32"`.
+    """
+
+    height: int
+    width: int
+    channels: int
+    dtype: str
+
+
+class Source(Protocol):
+    """Numbered images: each a target alone, or a degraded image and its target."""
+
+    paired: bool
+
+    def __len__(self) -> int:
+        """Return the number of images or pairs."""
+
+    def name(self, index: int) -> str:
+        """Return what messages call an image."""
+
+    def headers(self, index: int) -> tuple[Header, ...]:
+        """Return the headers of what `read` returns."""
+
+    def read(self, index: int) -> tuple[np.ndarray, ...]:
+        """Return `(target,)` or `(degraded, target)`, each `(H, W, C)` as stored."""
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Clean images in files.
+
+    Args:
+        paths: The files, in the order that numbers them.
+    """
+
+    paths: tuple[Path, ...]
+    paired = False
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        """Return the path of an image."""
+        return str(self.paths[index])
+
+    def headers(self, index: int) -> tuple[Header]:
+        """Return the header of an image."""
+        return (read_header(self.paths[index]),)
+
+    def read(self, index: int) -> tuple[np.ndarray]:
+        """Return `(target,)`, `(H, W, C)` in the file's own dtype."""
+        return (_read(self.paths[index]),)
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Degraded images in files, with their targets.
+
+    Args:
+        degraded: The degraded files, in the order that numbers the pairs.
+        target: The target of each.
+    """
+
+    degraded: tuple[Path, ...]
+    target: tuple[Path, ...]
+    paired = True
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def name(self, index: int) -> str:
+        """Return the path of a degraded image."""
+        return str(self.degraded[index])
+
+    def headers(self, index: int) -> tuple[Header, Header]:
+        """Return the headers of the degraded image and of the target."""
+        return read_header(self.degraded[index]), read_header(self.target[index])
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return `(degraded, target)`, each `(H, W, C)` in the file's own dtype."""
+        return _read(self.degraded[index]), _read(self.target[index])
+
+
+def folder(path: str | PathLike, recursive: bool = True) -> ImageSource:
+    """Find the images of a folder, sorted by path.
+
+    Raises:
+        ValueError: if there is no such folder or no image in it.
+    """
+    return ImageSource(tuple(list_images(path, recursive)))
+
+
+def pairs(degraded_dir: str | PathLike, target_dir: str | PathLike) -> PairSource:
+    """Match two folders by stem: `a/x.png` belongs to `a/x.jpg`.
+
+    Raises:
+        ValueError: if a file has no partner, two files share a stem, or two
+            partners differ in size or channels. The message lists them.
+    """
+    degraded, degraded_faults = _by_stem(degraded_dir)
+    target, target_faults = _by_stem(target_dir)
+    faults = degraded_faults + target_faults
+    faults += [
+        f"{degraded[s]}: no partner in {target_dir}"
+        for s in sorted(degraded.keys() - target.keys())
+    ]
+    faults += [
+        f"{target[s]}: no partner in {degraded_dir}"
+        for s in sorted(target.keys() - degraded.keys())
+    ]
+    stems = sorted(degraded.keys() & target.keys())
+    for stem in stems:
+        faults += _differences(degraded[stem], target[stem])
+    if faults:
+        raise ValueError(
+            f"{len(faults)} mismatches between {degraded_dir} and {target_dir}: {shorten(faults)}."
+        )
+    return PairSource(tuple(degraded[s] for s in stems), tuple(target[s] for s in stems))
+
+
+def shorten(lines: Sequence[str], limit: int = 10) -> str:
+    """Join messages, at most `limit` of them, saying how many were left out."""
+    rest = len(lines) - limit
+    return "; ".join(lines[:limit]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def list_images(path: str | PathLike, recursive: bool = True) -> list[Path]:
+    """List the images of a folder by their suffix, sorted by path.
+
+    Raises:
+        ValueError: if there is no such folder or no image in it.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder.")
+    found = root.rglob("*") if recursive else root.glob("*")
+    images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    if not images:
+        raise ValueError(f"No image in {root}: looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
+    return sorted(images, key=lambda p: p.relative_to(root).parts)
+
+
+def _by_stem(root: str | PathLike) -> tuple[dict[str, Path], list[str]]:
+    groups = defaultdict(list)
+    for path in list_images(root):
+        groups[path.relative_to(root).with_suffix("").as_posix()].append(path)
+    faults = [
+        f"{' and '.join(map(str, paths))} share a stem" for paths in groups.values() if paths[1:]
+    ]
+    return {stem: paths[0] for stem, paths in groups.items()}, faults
+
+
+def _differences(degraded: Path, target: Path) -> list[str]:
+    a, b = read_header(degraded), read_header(target)
+    faults = []
+    if (a.height, a.width) != (b.height, b.width):
+        faults.append(f"{degraded} is {a.width}x{a.height}, {target} is {b.width}x{b.height}")
+    if a.channels != b.channels:
+        faults.append(f"{degraded} has {a.channels} channels, {target} has {b.channels}")
+    return faults
+
+
+def read_header(path: Path) -> Header:
+    """Read the size, the channels and the depth of an image without decoding it.
+
+    Raises:
+        ValueError: if the file is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            channels = 1 if image.mode[0] in "1LIF" else 3
+            return Header(image.height, image.width, channels, "uint8")
+    except OSError as error:
+        raise ValueError(f"{path} is not a readable image.") from error
+
+
+def _read(path: Path) -> np.ndarray:
+    encoded = np.frombuffer(path.read_bytes(), np.uint8)
+    image = (
+        cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) if encoded.size else None
+    )
+    if image is None:
+        raise ValueError(f"{path} is not a readable image.")
+    return image[..., None] if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,165 @@
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_rdanet.data.pipeline import batches
+from keras_rdanet.data.sources import folder, pairs
+from keras_rdanet.degradations.noise import GaussianNoise
+
+
+def silent(target, seed):
+    return target
+
+
+def write(path, image):
+    path.parent.mkdir(exist_ok=True)
+    assert cv2.imwrite(str(path), image[..., ::-1])
+
+
+def numbered(height, width, number):
+    """Make an image whose pixels tell their row, their column and the image's number."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, np.full_like(rows, number)], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def clean(tmp_path):
+    for number, (height, width) in enumerate([(20, 31), (40, 16), (16, 16), (33, 29), (25, 25)]):
+        write(tmp_path / "clean" / f"{number}.png", numbered(height, width, number))
+    return folder(tmp_path / "clean")
+
+
+def options(**changes):
+    defaults = {
+        "patch_size": 16,
+        "batch_size": 4,
+        "channels": 3,
+        "degrade": GaussianNoise((0, 50)),
+        "seed": 5,
+    }
+    return defaults | changes
+
+
+def collect(dataset):
+    return [tuple(part.numpy() for part in batch) for batch in dataset]
+
+
+def assert_equal(batches_a, batches_b):
+    assert len(batches_a) == len(batches_b)
+    for a, b in zip(batches_a, batches_b, strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], b[1])
+
+
+def test_patches_are_turned_and_flipped_crops_of_the_images(clean):
+    seen = set()
+    for _, target in collect(batches(clean, steps=60, **options(degrade=silent, batch_size=8))):
+        for patch in np.round(target * 255).astype(int):
+            rows, columns, number = np.moveaxis(patch, -1, 0)
+            assert (number == number[0, 0]).all()
+            by_row = rows[1, 0] - rows[0, 0], columns[1, 0] - columns[0, 0]
+            by_column = rows[0, 1] - rows[0, 0], columns[0, 1] - columns[0, 0]
+            i, j = np.mgrid[:16, :16]
+            np.testing.assert_array_equal(rows, rows[0, 0] + i * by_row[0] + j * by_column[0])
+            np.testing.assert_array_equal(columns, columns[0, 0] + i * by_row[1] + j * by_column[1])
+            seen.add((by_row, by_column))
+    steps = [(1, 0), (-1, 0)], [(0, 1), (0, -1)]
+    assert seen == {(a, b) for a in steps[0] for b in steps[1]} | {
+        (b, a) for a in steps[0] for b in steps[1]
+    }
+
+
+def test_crops_reach_every_corner_and_no_further(tmp_path):
+    write(tmp_path / "clean" / "a.png", numbered(19, 18, 0))
+    data = batches(folder(tmp_path / "clean"), steps=40, augment=False, **options(degrade=silent))
+    corners = {tuple(np.round(p[0, 0, :2] * 255).astype(int)) for _, t in data for p in t.numpy()}
+    assert corners == {(row, column) for row in range(4) for column in range(3)}
+
+
+def test_every_epoch_uses_every_image_equally_in_another_order(clean):
+    data = batches(clean, steps=10, crops_per_image=1, **options(degrade=silent))
+    order = [round(patch[0, 0, 2] * 255) for _, target in data for patch in target.numpy()]
+    epochs = [tuple(order[i : i + 5]) for i in range(0, 40, 5)]
+    assert all(sorted(epoch) == [0, 1, 2, 3, 4] for epoch in epochs)
+    assert len(set(epochs)) > 4
+
+
+def test_an_image_stays_for_as_many_steps_as_crops_are_asked(clean):
+    data = collect(batches(clean, steps=6, crops_per_image=3, **options(degrade=silent)))
+    numbers = [tuple(np.round(target[:, 0, 0, 2] * 255)) for _, target in data]
+    assert numbers[0] == numbers[1] == numbers[2] != numbers[3] == numbers[4] == numbers[5]
+    assert not np.array_equal(data[0][1], data[1][1])
+
+
+@pytest.mark.parametrize("start", [1, 8, 13])
+def test_a_run_resumed_at_a_step_sees_the_same_batches(clean, start):
+    whole = collect(batches(clean, steps=16, **options()))
+    resumed = collect(batches(clean, start_step=start, steps=16 - start, **options()))
+    assert_equal(resumed, whole[start:])
+
+
+def test_the_cache_does_not_change_the_batches(clean):
+    assert_equal(
+        collect(batches(clean, steps=9, cache="none", **options())),
+        collect(batches(clean, steps=9, cache="ram", **options())),
+    )
+
+
+def test_another_seed_gives_other_batches(clean):
+    one, other = (collect(batches(clean, steps=1, **options(seed=s)))[0] for s in (1, 2))
+    assert not np.array_equal(one[1], other[1])
+
+
+def test_noise_differs_between_steps(clean):
+    options_ = options(degrade=GaussianNoise(25))
+    noise = [degraded - target for degraded, target in collect(batches(clean, steps=2, **options_))]
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1
+    assert noise[0].std() * 255 == pytest.approx(25, rel=0.05)
+
+
+def test_pairs_share_crop_and_transform_and_keep_their_sides(tmp_path):
+    for number in range(3):
+        target = numbered(24, 20, number)
+        write(tmp_path / "clean" / f"{number}.png", target)
+        write(tmp_path / "noisy" / f"{number}.png", target + np.uint8([1, 2, 3]))
+    source = pairs(tmp_path / "noisy", tmp_path / "clean")
+    for cache in ("ram", "none"):
+        for degraded, target in batches(source, steps=4, cache=cache, **options(degrade=None)):
+            difference = np.round((degraded - target) * 255)
+            np.testing.assert_array_equal(difference, np.broadcast_to([1, 2, 3], target.shape))
+
+
+def test_gray_is_bt601_luma(tmp_path):
+    color = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    write(tmp_path / "clean" / "a.png", color)
+    data = batches(
+        folder(tmp_path / "clean"), steps=1, augment=False, **options(degrade=silent, channels=1)
+    )
+    gray = next(iter(data))[1][0, ..., 0].numpy() * 255
+    np.testing.assert_allclose(gray, color @ [0.299, 0.587, 0.114], atol=0.51)
+
+
+def test_shapes_are_static_and_the_number_of_batches_is_known(clean):
+    data = batches(clean, steps=3, **options())
+    assert data.element_spec == (tf.TensorSpec((4, 16, 16, 3)), tf.TensorSpec((4, 16, 16, 3)))
+    assert data.cardinality() == 3
+    assert batches(clean, **options()).cardinality() == tf.data.INFINITE_CARDINALITY
+
+
+def test_images_smaller_than_a_patch_are_listed(clean):
+    with pytest.raises(ValueError, match=r"2 of 5 images are smaller .*1\.png is 16x40; .*2\.png"):
+        batches(clean, **options(patch_size=17))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channels": 4}, "`channels`"),
+        ({"degrade": None}, "GaussianNoise"),
+        ({"cache": "disk"}, "`cache`"),
+    ],
+)
+def test_wrong_options_are_refused(clean, change, message):
+    with pytest.raises(ValueError, match=message):
+        batches(clean, **options(**change))
