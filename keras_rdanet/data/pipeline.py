@@ -10,6 +10,8 @@ takes one crop of each. So crops of one image lie in different batches.
 """
 
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
@@ -117,9 +119,9 @@ def batches(
 
     first_block, used = divmod(start_step, crops_per_image)
     parallel = {"num_parallel_calls": workers, "deterministic": True}
-    blocks = tf.data.Dataset.range(first_block, tf.int64.max)
+    blocks = tf.data.Dataset.counter(first_block)
     drawn = blocks.map(patches, **parallel).unbatch().skip(used)
-    numbers = tf.data.Dataset.range(start_step, tf.int64.max)
+    numbers = tf.data.Dataset.counter(start_step)
     dataset = tf.data.Dataset.zip(numbers, drawn).map(scale, **parallel)
     dataset = dataset.take(-1 if steps is None else steps).prefetch(2 * workers)
     cardinality = tf.data.INFINITE_CARDINALITY if steps is None else steps
@@ -264,3 +266,52 @@ def _patch_index(pixels: _Pixels, drawn: tf.Tensor, patch_size: int) -> tf.Tenso
     strides = tf.stack([tf.where(swap, right, down), tf.where(swap, down, right)])
     walk = strides[..., None] * tf.range(patch_size, dtype=tf.int64)
     return origin[..., None, None] + walk[0][..., None] + walk[1][..., None, :]
+
+
+class InputWait:
+    """Measures how long training waits for its input.
+
+    `model.fit` fetches batches inside a compiled function, out of Python's
+    sight, so the clock is part of the dataset: a stopwatch starts when a batch
+    is asked for and stops when it is there.
+
+    Example:
+        >>> wait = InputWait()
+        >>> model.fit(wait.watch(data))
+        >>> print(f"waited for input {wait.share():.0%} of the time")
+
+    With several replicas it watches the thread that feeds them, which may wait
+    ahead of the training: the share is then an upper bound.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was measured, and measure from now on."""
+        with self._lock:
+            self._since = time.perf_counter()
+            self._waited = 0.0
+
+    def share(self) -> float:
+        """Return the share of the time since the last reset spent waiting, 0 to 1."""
+        with self._lock:
+            return self._waited / max(time.perf_counter() - self._since, 1e-9)
+
+    def watch(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """Return the dataset with the stopwatch on it; the batches are the same."""
+
+        def stop(asked, batch):
+            tf.numpy_function(self._add, [tf.timestamp() - asked], [])
+            return batch
+
+        # Whoever asks a zipped dataset fetches its parts one after the other, in its own thread.
+        asked = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+        options = tf.data.Options()
+        options.autotune.enabled = False  # it would fetch ahead of the stopwatch
+        return tf.data.Dataset.zip(asked, dataset).map(stop).with_options(options)
+
+    def _add(self, seconds: np.ndarray) -> None:
+        with self._lock:
+            self._waited += float(seconds)

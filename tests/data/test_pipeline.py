@@ -1,9 +1,12 @@
+import time
+
 import cv2
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_rdanet.data.pipeline import batches
+from keras_rdanet.data.pipeline import InputWait, batches
 from keras_rdanet.data.sources import folder, pairs
 from keras_rdanet.degradations.noise import GaussianNoise
 
@@ -163,3 +166,49 @@ def test_images_smaller_than_a_patch_are_listed(clean):
 def test_wrong_options_are_refused(clean, change, message):
     with pytest.raises(ValueError, match=message):
         batches(clean, **options(**change))
+
+
+def sleeping(seconds):
+    """Make a function of a tensor that takes that long inside a graph."""
+
+    def sleep(x):
+        time.sleep(seconds)
+        return x
+
+    return lambda x: tf.ensure_shape(tf.numpy_function(sleep, [x], tf.float32), (2, 3))
+
+
+class Slow(keras.layers.Layer):
+    def __init__(self, seconds):
+        super().__init__()
+        self.sleep = sleeping(seconds)
+
+    def call(self, x):
+        return x + 0 * tf.stop_gradient(self.sleep(x))
+
+
+@pytest.mark.parametrize(
+    ("input_seconds", "step_seconds", "low", "high"),
+    [(0.02, 0.0, 0.6, 1.0), (0.0, 0.02, 0.0, 0.4), (0.01, 0.01, 0.2, 0.8)],
+)
+def test_input_wait_in_fit_is_the_share_spent_waiting(input_seconds, step_seconds, low, high):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), Slow(step_seconds)])
+    model.compile("sgd", "mse")
+    fetch = sleeping(input_seconds)
+    data = tf.data.Dataset.range(20).map(lambda i: (fetch(tf.ones((2, 3))), tf.ones((2, 3))))
+    wait = InputWait()
+    watched = wait.watch(data)
+    model.fit(watched.take(1), verbose=0)  # compiles
+    wait.reset()
+    model.fit(watched, verbose=0)
+    assert low < wait.share() < high
+
+
+def test_input_wait_leaves_the_batches_as_they_are(clean):
+    data = batches(clean, steps=3, **options())
+    watched = InputWait().watch(data)
+    assert_equal(collect(watched), collect(data))
+    assert watched.element_spec == data.element_spec
+    assert watched.cardinality() == 3
+    endless = batches(clean, **options())
+    assert InputWait().watch(endless).cardinality() == tf.data.INFINITE_CARDINALITY
