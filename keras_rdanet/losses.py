@@ -100,5 +100,3 @@ class RestorationLoss(keras.losses.Loss):
             "edge_weight": self.edge_weight,
             "clip": self.clip,
         }
-
-

@@ -1,5 +1,7 @@
 """What all networks share."""
 
+from typing import Literal
+
 import keras
 import numpy as np
 
@@ -19,7 +21,7 @@ class RestorationModel(keras.Model):
     """
 
     PRESETS: dict[str, dict] = {}
-    support = "local"
+    support: Literal["local", "global_pool", "nonlocal"] = "local"
     radius: int | None = None
     multiple = 1
     min_size = 1
@@ -35,7 +37,9 @@ class RestorationModel(keras.Model):
             ValueError: if the class has no such preset or argument.
         """
         if name not in cls.PRESETS:
-            raise ValueError(f"{cls.__name__} has no preset {name!r}; known: {sorted(cls.PRESETS)}.")
+            raise ValueError(
+                f"{cls.__name__} has no preset {name!r}; known: {sorted(cls.PRESETS)}."
+            )
         unknown = sorted(set(overrides) - set(cls.PRESETS[name]) - {"initialization", "name"})
         if unknown:
             raise ValueError(

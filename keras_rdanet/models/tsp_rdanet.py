@@ -73,9 +73,7 @@ class DenseAttentionBlock(keras.layers.Layer):
             self.gate = ChannelAttention(self.width, 8, use_bias, initialization, name="cab")
         else:
             raise ValueError(f'`attention` must be "spatial" or "channel", got {attention!r}.')
-        self.conv_tail = _conv(
-            filters, 1, self.width, use_bias, initialization, name="conv_tail"
-        )
+        self.conv_tail = _conv(filters, 1, self.width, use_bias, initialization, name="conv_tail")
 
     def build(self, input_shape):
         for i, conv in enumerate(self.convs):

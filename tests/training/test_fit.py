@@ -1,0 +1,118 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from keras_rdanet.config import RunConfig
+from keras_rdanet.training.fit import train
+
+OPTIONS = {
+    "model": {"preset": "tsp_rdanet_tiny_gray", "overrides": {"filters": 8}},
+    "data": {
+        "phases": [
+            {"steps": 20, "patch_size": 12, "batch_size": 2},
+            {"steps": 20, "patch_size": 16, "batch_size": 2},
+        ],
+    },
+    "degradation": {"name": "gaussian_noise", "sigma": [0, 50]},
+    "mixup": {"alpha": 0.6, "from_step": 5},
+    "loss": {"pixel": "charbonnier", "edge_weight": 0.1, "clip": True},
+    "optimizer": {"ema": 0.9},
+    "schedule": {"name": "cosine", "peak": 2e-3, "warmup": 5},
+    "validation": {"limit": 2, "crop": 32},
+    "checkpoint_steps": 10,
+}
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for i in range(4):
+        image = cv2.resize(random.integers(0, 256, (6, 6), np.uint8), (48, 40))
+        cv2.imwrite(str(folder / f"{i}.png"), image)
+    return {
+        **OPTIONS,
+        "data": {**OPTIONS["data"], "train": str(folder)},
+        "validation": {**OPTIONS["validation"], "data": str(folder)},
+    }
+
+
+@pytest.fixture(scope="module")
+def whole_run(options, tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole")
+    return output, train(RunConfig.model_validate(options), output)
+
+
+def difference(one, other):
+    one, other = load_file(one), load_file(other)
+    assert one.keys() == other.keys()
+    return max(
+        np.abs(one[name].astype(np.float64) - other[name].astype(np.float64)).max() for name in one
+    )
+
+
+def test_killed_and_resumed_run_equals_the_whole_one(options, whole_run, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(options))  # JSON is YAML
+    command = [sys.executable, "-m", "keras_rdanet", "train", str(config), "-o", str(tmp_path)]
+    log = open(tmp_path / "log", "w")
+    with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        history = tmp_path / "history.csv"
+        deadline = time.monotonic() + 200
+        # Three rows: step 20 is done and later steps are under way.
+        while not history.exists() or len(history.read_text().splitlines()) < 3:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (tmp_path / "report.json").exists()
+
+    train(RunConfig.model_validate(options), tmp_path, resume=True)
+    for name in ("checkpoint.safetensors", "weights.safetensors"):
+        assert difference(tmp_path / name, whole_run[0] / name) <= 1e-6
+    rows = list(csv.DictReader((tmp_path / "history.csv").open()))
+    assert [int(row["step"]) for row in rows] == [10, 20, 30, 40]
+
+
+def test_report_holds_what_the_run_cost_and_reached(whole_run):
+    output, report = whole_run
+    assert report["steps"] == 40
+    assert report["pixels"] == 20 * 2 * 12**2 + 20 * 2 * 16**2
+    assert report["hours"] >= 0
+    assert 0 <= report["input_wait_share"] < 1
+    assert report["best_val_psnr"] >= report["final"]["val_psnr"] > 10
+    assert json.loads((output / "report.json").read_text()) == report
+    assert len(list((output / "samples").glob("*.png"))) == 4
+    assert list((output / "tensorboard").rglob("events*"))
+
+
+def test_new_run_does_not_overwrite_another(options, whole_run):
+    with pytest.raises(ValueError, match="--resume"):
+        train(RunConfig.model_validate(options), whole_run[0])
+
+
+def test_resume_refuses_other_options(options, whole_run):
+    other = RunConfig.model_validate({**options, "seed": 5})
+    with pytest.raises(ValueError, match=r"other options \(seed\)"):
+        train(other, whole_run[0], resume=True)
+
+
+def test_nan_stops_the_run_and_keeps_the_batch(options, tmp_path):
+    diverging = {**options, "schedule": {"name": "cosine", "peak": 1e30}, "validation": None}
+    with pytest.raises(FloatingPointError, match="nan_batch"):
+        train(RunConfig.model_validate(diverging), tmp_path)
+    (saved,) = tmp_path.glob("nan_batch_*.npz")
+    with np.load(saved) as arrays:
+        step = int(saved.stem.rsplit("_", 1)[1])
+        assert arrays[f"degraded_{step}"].shape == (2, 12, 12, 1)
+        assert np.isfinite(arrays[f"target_{step}"]).all()
+    assert not (tmp_path / "report.json").exists()

@@ -1,0 +1,187 @@
+"""From the options of a run to its parts."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_rdanet.config import RunConfig
+from keras_rdanet.data import pipeline, sources
+from keras_rdanet.degradations.noise import GaussianNoise
+from keras_rdanet.keras_metrics import PSNR
+from keras_rdanet.losses import RestorationLoss
+from keras_rdanet.models import registry
+from keras_rdanet.models.base import RestorationModel
+from keras_rdanet.training.mixup import mixup
+from keras_rdanet.training.schedules import CosineWithWarmup, MultiStep
+from keras_rdanet.weights import catalogue, store
+
+
+def build_model(config: RunConfig) -> RestorationModel:
+    """The network, seeded by the run, with its starting weights if any."""
+    keras.utils.set_random_seed(config.seed)
+    options = config.model
+    model = registry.build(
+        options.preset,
+        precision=config.precision,
+        initialization=options.initialization,
+        **options.overrides,
+    )
+    if options.weights and options.weights.endswith(".safetensors"):
+        store.load_weights(model, options.weights)
+    elif options.weights:
+        entry = catalogue.resolve(options.weights)
+        store.load_weights(model, catalogue.path(entry), sha256=entry.sha256)
+    return model
+
+
+class L2Adam(keras.optimizers.Adam):
+    """Adam whose weight decay is a term of the gradient, as PyTorch's.
+
+    Args:
+        l2: Added to each gradient, times the weight.
+        **kwargs: Of `keras.optimizers.Adam`.
+    """
+
+    def __init__(self, *args, l2=0.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.l2 = l2
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable."""
+        decay = keras.ops.cast(self.l2, gradient.dtype) * keras.ops.cast(variable, gradient.dtype)
+        super().update_step(gradient + decay, variable, learning_rate)
+
+    def get_config(self):
+        """Return the arguments."""
+        return {**super().get_config(), "l2": self.l2}
+
+
+def build_optimizer(config: RunConfig) -> keras.optimizers.Optimizer:
+    """The optimizer with its schedule; float16 adds loss scaling."""
+    options = config.optimizer
+    kwargs = {
+        "learning_rate": build_schedule(config),
+        "beta_1": options.beta_1,
+        "beta_2": options.beta_2,
+        "epsilon": options.epsilon,
+        "global_clipnorm": options.clip_norm,
+    }
+    if options.ema:
+        kwargs |= {"use_ema": True, "ema_momentum": options.ema}
+    if options.name == "adamw":
+        optimizer = keras.optimizers.AdamW(weight_decay=options.weight_decay, **kwargs)
+    elif options.l2:
+        optimizer = L2Adam(l2=options.l2, **kwargs)
+    else:
+        optimizer = keras.optimizers.Adam(**kwargs)
+    if config.precision == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def build_schedule(config: RunConfig) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate of each step."""
+    options = config.schedule
+    if options.name == "multistep":
+        return MultiStep(options.initial, options.milestones, options.factor)
+    period = options.period or config.steps // options.steps_per_epoch - options.warmup
+    return CosineWithWarmup(
+        options.peak, options.minimum, options.warmup, period, options.steps_per_epoch
+    )
+
+
+def compile_model(model: RestorationModel, config: RunConfig) -> None:
+    """Attach optimizer, loss on every stage and a PSNR on the last one.
+
+    Raises:
+        ValueError: if the stage weights do not match the stages.
+    """
+    options = config.loss
+    weights = options.stage_weights
+    stages = model.stages
+    if weights is not None and len(weights) != max(len(stages), 1):
+        raise ValueError(
+            f"`loss.stage_weights` has {len(weights)} numbers, "
+            f"the network has {max(len(stages), 1)} supervised stages."
+        )
+
+    def loss():
+        return RestorationLoss(options.pixel, options.edge_weight, options.clip)
+
+    model.compile(
+        optimizer=build_optimizer(config),
+        loss={stage: loss() for stage in stages} if stages else loss(),
+        loss_weights=(dict(zip(stages, weights, strict=True)) if stages else weights[0])
+        if weights
+        else None,
+        metrics={stages[-1]: [PSNR()]} if stages else [PSNR()],
+        jit_compile=config.xla,
+    )
+
+
+def open_source(config: RunConfig) -> sources.Source:
+    """The training images: a folder, a packed folder or pairs of folders."""
+    options = config.data
+    if options.target is not None:
+        return sources.pairs(options.train, options.target)
+    if (Path(options.train) / "manifest.json").exists():
+        from keras_rdanet.data import tfrecords
+
+        return tfrecords.packed(options.train)
+    return sources.folder(options.train)
+
+
+def build_batches(
+    config: RunConfig, model: RestorationModel, start_step: int = 0
+) -> tf.data.Dataset:
+    """All batches from `start_step` to the end of the run, as `model.fit` takes them.
+
+    Batch `s` depends on the config and `s` alone, so a resumed run sees what
+    it would have seen.
+
+    Returns:
+        A dataset of `(degraded, targets)`; `targets` has the structure of the
+        model's output.
+    """
+    options = config.data
+    source = open_source(config)
+    degrade = None
+    if config.degradation is not None:
+        degrade = GaussianNoise(config.degradation.sigma)
+
+    def phase_batches(phase, first_step, seed):
+        done = min(max(start_step - first_step, 0), phase.steps)
+        return pipeline.batches(
+            source,
+            patch_size=phase.patch_size,
+            batch_size=phase.batch_size,
+            channels=model.channels,
+            degrade=degrade,
+            seed=seed,
+            start_step=done,
+            steps=phase.steps - done,
+            crops_per_image=options.crops_per_image,
+            cache=options.cache,
+            augment=options.augment,
+        )
+
+    dataset = None
+    first_step = 0
+    for index, phase in enumerate(options.phases):
+        if start_step < first_step + phase.steps:
+            following = phase_batches(phase, first_step, config.seed + index)
+            dataset = following if dataset is None else dataset.concatenate(following)
+        first_step += phase.steps
+    if dataset is None:
+        raise ValueError(f"The run has {first_step} steps and {start_step} are done already.")
+    if config.mixup:
+        steps = tf.data.Dataset.range(start_step, first_step)
+        dataset = tf.data.Dataset.zip(steps, dataset).map(
+            mixup(config.mixup.alpha, config.mixup.from_step, config.seed)
+        )
+    return dataset.map(lambda degraded, target: (degraded, _targets(model, target))).prefetch(2)
+
+
+def _targets(model, target):
+    return dict.fromkeys(model.stages, target) if model.stages else target

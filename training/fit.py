@@ -1,0 +1,222 @@
+"""A training run: `model.fit` from a config, resumable to the step."""
+
+import json
+import os
+import platform
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_rdanet.config import RunConfig
+from keras_rdanet.data import sources
+from keras_rdanet.evaluation import protocols
+from keras_rdanet.files import replacing
+from keras_rdanet.training import build, callbacks
+from keras_rdanet.training.checkpoint import load_checkpoint, read_state
+
+# What may change between a run and its continuation.
+CHANGEABLE = {"data.phases", "checkpoint_steps", "validation", "distribution", "xla", "data.cache"}
+
+
+def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dict:
+    """Train a network and write everything a user needs to judge and use it.
+
+    The folder `output` receives `config.json`, `checkpoint.safetensors`,
+    `weights.safetensors` (averaged, ready for `restore`), `best.safetensors`,
+    `history.csv`, `samples/`, `tensorboard/` and `report.json`.
+
+    Args:
+        config: The options of the run.
+        output: A folder; a new one, or with `resume` that of the run to go on with.
+        resume: Go on from the last checkpoint; without one, start.
+
+    Returns:
+        The report: steps, pixels, seconds, scores, device and versions.
+
+    Raises:
+        ValueError: if the config contradicts itself, the data or the checkpoint.
+        FloatingPointError: if the loss is not finite; the last checkpoint stays.
+        OSError: if something cannot be read or written.
+    """
+    output = Path(output)
+    checkpoint = output / "checkpoint.safetensors"
+    if not resume and checkpoint.exists():
+        raise ValueError(f"{output} holds a run; add --resume to go on or choose another --output.")
+    state: dict[str, Any] = {"step": 0, "seconds": 0.0, "best_psnr": None, "history": []}
+    options = config.model_dump()
+    if resume and checkpoint.exists():
+        state = read_state(checkpoint)
+        _check_same_run(state["config"], options)
+    state["config"] = options
+    if state["step"] > config.steps or state["step"] % config.checkpoint_steps:
+        raise ValueError(
+            f"The checkpoint is at step {state['step']}, which does not fit a run of "
+            f"{config.steps} steps with `checkpoint_steps` {config.checkpoint_steps}."
+        )
+    with _strategy(config).scope():
+        model = build.build_model(config)
+        build.compile_model(model, config)
+        model.optimizer.build(model.trainable_variables)
+    if state["step"]:
+        load_checkpoint(checkpoint, model)
+    samples = _validation_samples(config, model)
+    output.mkdir(parents=True, exist_ok=True)
+    _write_json(output / "config.json", options)
+    if state["step"] < config.steps:
+        waited = _fit(model, config, output, state, samples)
+        _write_json(output / "report.json", _report(config, state, waited))
+    return json.loads((output / "report.json").read_text())
+
+
+def _fit(model, config, output, state, samples) -> float:
+    start = state["step"]
+    wait = _InputWait(build.build_batches(config, model, start))
+    epochs = config.steps // config.checkpoint_steps
+    metadata = {
+        "preset": config.model.preset,
+        "overrides": config.model.overrides,
+        "task": config.degradation.name if config.degradation else "pairs",
+    }
+
+    def batch_at(step):
+        degraded, target = next(iter(build.build_batches(config, model, step)))
+        return degraded.numpy(), tf.nest.flatten(target)[-1].numpy()
+
+    watchers: list[keras.callbacks.Callback] = [
+        callbacks.NaNGuard(output, batch_at, start),
+        callbacks.Progress(config.steps, start, lambda: wait.seconds),
+    ]
+    if samples:
+        watchers.append(callbacks.Validation(samples, output / "samples", config.checkpoint_steps))
+    watchers += [
+        callbacks.Checkpoint(output, state, config.checkpoint_steps, metadata),
+        keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
+    ]
+    began = time.perf_counter()
+    model.fit(
+        # Replicas split the batches themselves, which a generator prevents.
+        wait.dataset() if config.distribution == "none" else wait.batches,
+        initial_epoch=start // config.checkpoint_steps,
+        epochs=epochs,
+        steps_per_epoch=config.checkpoint_steps,
+        callbacks=watchers,
+        verbose=0,
+        shuffle=False,
+    )
+    return wait.seconds / (time.perf_counter() - began)
+
+
+class _InputWait:
+    """A dataset that knows how long its consumer waited for batches.
+
+    `model.fit` takes batches inside its compiled step, where no clock runs; a
+    generator without a buffer behind it does its waiting for the consumer.
+    """
+
+    def __init__(self, batches: tf.data.Dataset):
+        self.batches = batches
+        self.seconds = 0.0
+
+    def _timed(self):
+        iterator = iter(self.batches)
+        while True:
+            began = time.perf_counter()
+            batch = next(iterator, None)
+            self.seconds += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+
+    def dataset(self) -> tf.data.Dataset:
+        """The same batches, timed."""
+        return tf.data.Dataset.from_generator(
+            self._timed, output_signature=self.batches.element_spec
+        )
+
+
+def _validation_samples(config, model):
+    options = config.validation
+    if options is None:
+        return []
+    protocol: protocols.EvaluationProtocol
+    source: sources.Source
+    if options.target is None:
+        protocol = protocols.GaussianNoise(options.sigma)
+        source = sources.folder(options.data)
+    else:
+        protocol = protocols.RealPairs()
+        source = sources.pairs(options.data, options.target)
+    samples = protocol.samples(source, model.channels, options.limit)
+    return [_center_crop(sample, options.crop) for sample in samples]
+
+
+def _center_crop(sample, size):
+    if size is None:
+        return sample
+    height, width = sample.target.shape[:2]
+    top, left = max(height - size, 0) // 2, max(width - size, 0) // 2
+    window = (slice(top, top + size), slice(left, left + size))
+    return replace(sample, degraded=sample.degraded[window], target=sample.target[window])
+
+
+def _strategy(config):
+    if config.distribution == "mirrored":
+        return tf.distribute.MirroredStrategy(
+            [device.name for device in tf.config.list_logical_devices("GPU")]
+            or [device.name for device in tf.config.list_logical_devices("CPU")]
+        )
+    return tf.distribute.get_strategy()
+
+
+def _flatten(options, prefix=""):
+    for key, value in options.items():
+        name = prefix + key
+        if isinstance(value, dict) and name not in CHANGEABLE:
+            yield from _flatten(value, name + ".")
+        else:
+            yield name, value
+
+
+def _check_same_run(before, now):
+    before, now = dict(_flatten(before)), dict(_flatten(now))
+    changed = sorted(
+        key
+        for key in before.keys() | now.keys()
+        if key not in CHANGEABLE and before.get(key) != now.get(key)
+    )
+    if changed:
+        raise ValueError(
+            f"The run to resume has other options ({', '.join(changed)}); "
+            "use the same config, or start a new run with `model.weights`."
+        )
+
+
+def _report(config, state, waited):
+    final = state["history"][-1]
+    return {
+        "steps": state["step"],
+        "pixels": sum(p.steps * p.patch_size**2 * p.batch_size for p in config.data.phases),
+        "hours": round(state["seconds"] / 3600, 3),
+        "input_wait_share": round(waited, 4),
+        "final": final,
+        "best_val_psnr": state["best_psnr"],
+        "config": state["config"],
+        "device": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "gpus": len(tf.config.list_physical_devices("GPU")),
+        },
+        "versions": {
+            name: version(name) for name in ("keras-rdanet", "keras", "tensorflow", "numpy")
+        },
+    }
+
+
+def _write_json(path, value):
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
