@@ -207,8 +207,6 @@ def compare(name, output, ours, golden, tolerance=TOLERANCE, unit="of range") ->
         note = f"shape {ours.shape} instead of {golden.shape}"
         return Check(name, output, "failed", note=note)
     with np.errstate(invalid="ignore"):
-        with np.errstate(invalid="ignore"):
-        with np.errstate(invalid="ignore"):
         difference = np.where(ours == golden, 0.0, np.abs(ours - golden))  # inf equals inf
     if unit == "of range":
         difference = difference / (np.ptp(golden) or 1.0)

@@ -18,12 +18,12 @@ SOURCES = {  # folder -> package
     "export": "keras_rdanet.export",
 }
 ORDER = [
-    {"config", "image", "profiling"},
+    {"config", "files", "image", "profiling"},
     {"layers", "degradations", "losses", "metrics", "keras_metrics", "weights", "inference"},
     {"models", "data"},
     {"evaluation"},
     {"training", "export"},
-    {"cli"},
+    {"cli", "__main__"},
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
 

@@ -6,13 +6,13 @@ own presets, never from anything else in the file.
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+
+from keras_rdanet.files import replacing
 
 FORMAT_VERSION = 1
 METADATA_KEY = "keras-rdanet"
@@ -90,7 +90,9 @@ def write_tensors(
     }
     # One entry: the order of several would vary, and with it the hash of the file.
     text = json.dumps(header, sort_keys=True)
-    write_bytes(path, safetensors.numpy.save(stored, {METADATA_KEY: text}))
+    content = safetensors.numpy.save(stored, {METADATA_KEY: text})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
@@ -180,22 +182,6 @@ def file_sha256(path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_bytes(path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def variables_by_path(model):

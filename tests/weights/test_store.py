@@ -1,4 +1,5 @@
 import json
+import os
 import struct
 
 import keras
@@ -120,7 +121,7 @@ def test_an_interrupted_write_keeps_the_old_file(saved, monkeypatch):
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(store.os, "fsync", broken)
+    monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OSError, match="disk full"):
         store.save_weights(model, path, metadata={**METADATA, "task": "other"})
     assert path.read_bytes() == before
