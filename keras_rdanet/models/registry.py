@@ -16,6 +16,13 @@ PRESETS = {
     for color in ("gray", "rgb")
 }
 
+# Family -> its gray and its RGB preset.
+FAMILIES = {
+    name.removesuffix("_gray"): (name, name.replace("_gray", "_rgb"))
+    for name in PRESETS
+    if name.endswith("_gray")
+}
+
 POLICIES = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
