@@ -1,0 +1,305 @@
+"""Picture files: the one place that sees files, uint8 and uint16.
+
+A picture comes back as it came: depth, gray or colour, alpha, EXIF, ICC and XMP.
+The depth is what the header says, never a guess from the values.
+"""
+
+import os
+import shutil
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from keras_rdanet.image import exif, pillow, png, tiff, webp
+from keras_rdanet.image.geometry import dihedral
+from keras_rdanet.image.picture import Metadata, Picture, PictureError, PictureHeader, Source
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "Metadata",
+    "Picture",
+    "PictureError",
+    "PictureHeader",
+    "check_target",
+    "probe_size",
+    "read_picture",
+    "to_float",
+    "to_samples",
+    "write_picture",
+]
+
+MAX_PIXELS = 250_000_000
+
+# EXIF orientation -> the `dihedral` mode that turns stored pixels upright.
+_UPRIGHT = {1: 0, 2: 4, 3: 6, 4: 2, 5: 1, 6: 3, 7: 7, 8: 5}
+
+_OPENERS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Source]], ...] = (
+    (lambda start: start.startswith(b"\xff\xd8\xff"), pillow.open_jpeg),
+    (lambda start: start.startswith(png.SIGNATURE), png.open_png),
+    (lambda start: start[:4] == b"RIFF" and start[8:12] == b"WEBP", webp.open_webp),
+    (lambda start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff.open_tiff),
+    (lambda start: start.startswith(b"BM"), pillow.open_bmp),
+)
+
+
+@dataclass(frozen=True)
+class _Container:
+    name: str
+    write: Callable[[BinaryIO, np.ndarray, Metadata, int], list[str]]
+    depths: tuple[str, ...]
+    alpha: bool
+    max_side: int
+
+
+_JPEG = _Container("JPEG", pillow.write_jpeg, ("uint8",), False, 65_500)
+_PNG = _Container("PNG", png.write_png, ("uint8", "uint16"), True, 2**31 - 1)
+_TIFF = _Container("TIFF", tiff.write_tiff, ("uint8", "uint16", "float32"), True, 2**31 - 1)
+_WEBP = _Container("WebP", pillow.write_webp, ("uint8",), True, 16_383)
+_BMP = _Container("BMP", pillow.write_bmp, ("uint8",), False, 2**31 - 1)
+_CONTAINERS = {
+    ".png": _PNG,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": _WEBP,
+    ".bmp": _BMP,
+}
+SUFFIXES = tuple(_CONTAINERS)
+
+
+def read_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a PNG, JPEG, WebP, TIFF or BMP in its own depth.
+
+    EXIF orientation is applied to samples and alpha. Palettes become RGB (or
+    gray, if they hold nothing else), 1-bit pictures uint8, half and double
+    floats float32. From an MPO (a JPEG with more pictures behind it, as phones
+    write them) comes the main picture. WebP knows no gray: it is always RGB.
+
+    Args:
+        path: The file.
+        max_pixels: The most pixels to decode, compared with the header.
+
+    Raises:
+        PictureError: one line that names the file and what is wrong with it: missing,
+            empty, not a picture, damaged or cut short, too large, several
+            pictures or frames in one file, NaN, or a depth or colours other than these.
+    """
+    with _opened(path, max_pixels) as source:
+        pixels = source.pixels()
+        metadata = source.metadata()
+    pixels = np.ascontiguousarray(dihedral(pixels, _UPRIGHT[source.orientation]))
+    channels = source.header.channels
+    if not source.header.has_alpha:
+        return Picture(pixels, None, _upright(metadata))
+    samples = np.ascontiguousarray(pixels[..., :channels])
+    return Picture(samples, pixels[..., channels].copy(), _upright(metadata))
+
+
+def probe_size(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> PictureHeader:
+    """Read what `read_picture` would return, without decoding: sizes, channels, depth, alpha.
+
+    Raises:
+        PictureError: as `read_picture`, for what the header shows.
+    """
+    with _opened(path, max_pixels) as source:
+        header = source.header
+    if source.orientation < 5:
+        return header
+    return replace(header, height=header.width, width=header.height)
+
+
+def write_picture(
+    path: str | os.PathLike,
+    picture: Picture,
+    *,
+    strip_metadata: bool = False,
+    quality: int = 95,
+) -> None:
+    """Write a picture whole or not at all, in the container that the suffix names.
+
+    JPEG is written without chroma subsampling, WebP lossless, TIFF deflated.
+    Metadata that the container cannot hold is left out with a warning.
+
+    Args:
+        path: A path that ends in one of `SUFFIXES`.
+        picture: What to write; its depth is kept.
+        strip_metadata: Leave out EXIF, ICC, XMP and resolution.
+        quality: Of a JPEG, 1 to 100.
+
+    Raises:
+        PictureError: if the container cannot hold the depth, the alpha channel or
+            the size, or the suffix is unknown.
+        OSError: if the file cannot be written; the old one stays as it was.
+    """
+    path = Path(path)
+    check_target(path, picture.header)
+    container = _CONTAINERS[path.suffix.lower()]
+    if picture.metadata.premultiplied and picture.alpha is not None and container is not _TIFF:
+        raise PictureError(
+            f"{path}: {container.name} cannot hold colours multiplied by alpha; write a TIFF"
+        )
+    pixels = picture.samples
+    if picture.alpha is not None:
+        pixels = np.concatenate([pixels, picture.alpha[..., np.newaxis]], axis=-1)
+    metadata = picture.metadata
+    if strip_metadata:
+        metadata = Metadata(premultiplied=metadata.premultiplied)
+    with _replacing(path) as stream:
+        dropped = container.write(stream, np.ascontiguousarray(pixels), _upright(metadata), quality)
+    if dropped:
+        warnings.warn(f"{path}: {container.name} could not keep {', '.join(dropped)}")
+
+
+def check_target(path: str | os.PathLike, header: PictureHeader) -> None:
+    """Raise what `write_picture` would, before the work of restoring.
+
+    Raises:
+        PictureError: if the container cannot hold such a picture.
+        OSError: if the folder is missing or nothing can be written there.
+    """
+    path = Path(path)
+    _container_for(path, header)
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot write {path}: it is not a regular file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError(f"cannot write {path}: permission denied")
+
+
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """Return samples as float32: uint8 and uint16 scaled to [0, 1], float as it is."""
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32, copy=False)
+    values = samples.astype(np.float32)
+    values /= _white(samples.dtype)
+    return values
+
+
+def to_samples(values: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+    """Return float values as samples of a depth.
+
+    Args:
+        values: Float; for integer depths nominally in [0, 1], clipped there and
+            rounded half to even.
+        dtype: uint8, uint16, or float32, which leaves the values alone.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return values.astype(dtype, copy=False)
+    scaled = np.clip(values, 0, 1)
+    scaled *= _white(dtype)
+    return np.rint(scaled, out=scaled).astype(dtype)
+
+
+def _white(dtype: np.dtype) -> int:
+    return np.iinfo(dtype).max
+
+
+@contextmanager
+def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Source]:
+    """Open a file as far as its header, and say of every failure which file it was."""
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise PictureError(_why_no_file(path))
+        with open(path, "rb") as stream:
+            source = _open(stream)
+            _check_size(source.header, max_pixels)
+            yield source
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error.__cause__
+    except MemoryError:
+        raise
+    except OSError as error:
+        reason = error.strerror or f"damaged or cut short ({error})"
+        raise PictureError(f"{path}: {reason}") from error
+    except Exception as error:  # decoders raise anything on damaged bytes
+        raise PictureError(f"{path}: damaged or cut short ({error})") from error
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_dir():
+        return "a folder, not a picture"
+    return "not a regular file" if path.exists() else "no such file"
+
+
+def _open(stream: BinaryIO) -> Source:
+    start = stream.read(16)
+    if not start:
+        raise PictureError("empty file")
+    stream.seek(0)
+    for matches, opener in _OPENERS:
+        if matches(start):
+            return opener(stream)
+    raise PictureError("not a picture in a known format (PNG, JPEG, WebP, TIFF or BMP)")
+
+
+def _check_size(header: PictureHeader, max_pixels: int) -> None:
+    height, width = header.height, header.width
+    if not height or not width:
+        raise PictureError(f"zero-sized ({width} x {height} pixels)")
+    if height * width > max_pixels:
+        raise PictureError(
+            f"{width} x {height} = {height * width} pixels are more than the limit of "
+            f"{max_pixels}; raise it with --max-pixels (max_pixels=) if you trust the file"
+        )
+
+
+def _container_for(path: Path, header: PictureHeader) -> _Container:
+    container = _CONTAINERS.get(path.suffix.lower())
+    if container is None:
+        raise PictureError(
+            f"{path}: the suffix names no known container; use one of {', '.join(SUFFIXES)}"
+        )
+    if header.dtype.name not in container.depths:
+        raise PictureError(
+            f"{path}: {container.name} cannot hold {header.dtype} samples; "
+            f"write a {'TIFF' if header.dtype.kind == 'f' else 'PNG or TIFF'}"
+        )
+    if header.has_alpha and not container.alpha:
+        raise PictureError(
+            f"{path}: {container.name} cannot hold the alpha channel; write a PNG, TIFF or WebP"
+        )
+    if max(header.height, header.width) > container.max_side:
+        raise PictureError(
+            f"{path}: {container.name} holds at most {container.max_side} pixels a side, "
+            f"not {header.width} x {header.height}; write a PNG or TIFF"
+        )
+    return container
+
+
+def _upright(metadata: Metadata) -> Metadata:
+    """Say of upright samples that they are upright."""
+    if not metadata.exif:
+        return metadata
+    stated = exif.stated_orientation(metadata.exif)
+    xmp = exif.upright_xmp(metadata.xmp) if stated and metadata.xmp else metadata.xmp
+    return replace(metadata, exif=exif.upright(metadata.exif), xmp=xmp)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write beside the target and move into its place at the end, or leave no trace."""
+    target = Path(os.path.realpath(path))  # a link stays a link
+    temporary = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with open(temporary, "x+b") as stream:  # tempfile would make it private
+            yield stream
+        if target.exists():
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise type(error)(f"cannot write {path}: {error.strerror or error}") from error
+        raise
