@@ -7,34 +7,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
-from PIL import Image
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the header of an image says, without decoding it.
-
-    Args:
-        height: In pixels.
-        width: In pixels.
-        channels: `1` or `3`, alpha not counted.
-        dtype: Of the samples: `"uint8"`, `"uint16"` or `"float32"`.
-    """
-
-    height: int
-    width: int
-    channels: int
-    dtype: str
+from keras_rdanet.image.io import SUFFIXES, PictureError, PictureHeader, probe_size, read_picture
 
 
 class Source(Protocol):
     """Numbered images: each a target alone, or a degraded image and its target."""
 
-    paired: bool
+    @property
+    def paired(self) -> bool:
+        """Whether targets come with their degraded images."""
 
     def __len__(self) -> int:
         """Return the number of images or pairs."""
@@ -42,7 +25,7 @@ class Source(Protocol):
     def name(self, index: int) -> str:
         """Return what messages call an image."""
 
-    def headers(self, index: int) -> tuple[Header, ...]:
+    def headers(self, index: int) -> tuple[PictureHeader, ...]:
         """Return the headers of what `read` returns."""
 
     def read(self, index: int) -> tuple[np.ndarray, ...]:
@@ -67,13 +50,13 @@ class ImageSource:
         """Return the path of an image."""
         return str(self.paths[index])
 
-    def headers(self, index: int) -> tuple[Header]:
+    def headers(self, index: int) -> tuple[PictureHeader]:
         """Return the header of an image."""
-        return (read_header(self.paths[index]),)
+        return (probe_size(self.paths[index]),)
 
     def read(self, index: int) -> tuple[np.ndarray]:
         """Return `(target,)`, `(H, W, C)` in the file's own dtype."""
-        return (_read(self.paths[index]),)
+        return (_samples(self.paths[index]),)
 
 
 @dataclass(frozen=True)
@@ -96,13 +79,13 @@ class PairSource:
         """Return the path of a degraded image."""
         return str(self.degraded[index])
 
-    def headers(self, index: int) -> tuple[Header, Header]:
+    def headers(self, index: int) -> tuple[PictureHeader, PictureHeader]:
         """Return the headers of the degraded image and of the target."""
-        return read_header(self.degraded[index]), read_header(self.target[index])
+        return probe_size(self.degraded[index]), probe_size(self.target[index])
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return `(degraded, target)`, each `(H, W, C)` in the file's own dtype."""
-        return _read(self.degraded[index]), _read(self.target[index])
+        return _samples(self.degraded[index]), _samples(self.target[index])
 
 
 def folder(path: str | PathLike, recursive: bool = True) -> ImageSource:
@@ -158,9 +141,11 @@ def list_images(path: str | PathLike, recursive: bool = True) -> list[Path]:
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder.")
     found = root.rglob("*") if recursive else root.glob("*")
-    images = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    # Hidden files are no pictures: macOS puts a "._x.jpg" beside x.jpg.
+    visible = (p for p in found if not p.name.startswith("."))
+    images = [p for p in visible if p.suffix.lower() in SUFFIXES and p.is_file()]
     if not images:
-        raise ValueError(f"No image in {root}: looked for {', '.join(sorted(IMAGE_SUFFIXES))}.")
+        raise ValueError(f"No image in {root}: looked for {', '.join(sorted(SUFFIXES))}.")
     return sorted(images, key=lambda p: p.relative_to(root).parts)
 
 
@@ -175,7 +160,10 @@ def _by_stem(root: str | PathLike) -> tuple[dict[str, Path], list[str]]:
 
 
 def _differences(degraded: Path, target: Path) -> list[str]:
-    a, b = read_header(degraded), read_header(target)
+    try:
+        a, b = probe_size(degraded), probe_size(target)
+    except PictureError as error:
+        return [str(error)]
     faults = []
     if (a.height, a.width) != (b.height, b.width):
         faults.append(f"{degraded} is {a.width}x{a.height}, {target} is {b.width}x{b.height}")
@@ -184,25 +172,5 @@ def _differences(degraded: Path, target: Path) -> list[str]:
     return faults
 
 
-def read_header(path: Path) -> Header:
-    """Read the size, the channels and the depth of an image without decoding it.
-
-    Raises:
-        ValueError: if the file is not an image.
-    """
-    try:
-        with Image.open(path) as image:
-            channels = 1 if image.mode[0] in "1LIF" else 3
-            return Header(image.height, image.width, channels, "uint8")
-    except OSError as error:
-        raise ValueError(f"{path} is not a readable image.") from error
-
-
-def _read(path: Path) -> np.ndarray:
-    encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    image = (
-        cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) if encoded.size else None
-    )
-    if image is None:
-        raise ValueError(f"{path} is not a readable image.")
-    return image[..., None] if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+def _samples(path: Path) -> np.ndarray:
+    return read_picture(path).samples

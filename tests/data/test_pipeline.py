@@ -143,6 +143,15 @@ def test_gray_is_bt601_luma(tmp_path):
     np.testing.assert_allclose(gray, color @ [0.299, 0.587, 0.114], atol=0.51)
 
 
+def test_sixteen_bits_keep_their_precision_beside_eight(tmp_path):
+    write(tmp_path / "clean" / "deep.png", np.full((16, 16, 3), 257 * 100 + 1, np.uint16))
+    write(tmp_path / "clean" / "shallow.png", np.full((16, 16, 3), 100, np.uint8))
+    for cache in ("ram", "none"):
+        data = batches(folder(tmp_path / "clean"), steps=1, cache=cache, **options(degrade=silent))
+        levels = np.unique(next(iter(data))[1])
+        np.testing.assert_allclose(levels, [100 / 255, (257 * 100 + 1) / 65535], rtol=1e-6)
+
+
 def test_shapes_are_static_and_the_number_of_batches_is_known(clean):
     data = batches(clean, steps=3, **options())
     assert data.element_spec == (tf.TensorSpec((4, 16, 16, 3)), tf.TensorSpec((4, 16, 16, 3)))
