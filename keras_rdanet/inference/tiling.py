@@ -1,0 +1,239 @@
+"""Restoring a picture of any size tile by tile, in memory that does not grow with it.
+
+The picture stays where it is, in its own dtype; each tile is converted when
+its turn comes, and only a band of rows as high as a tile is kept in float.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from keras_rdanet.image.io import to_float
+from keras_rdanet.inference.image_function import ImageFunction
+
+MIN_TILE = 32
+# Working memory that `tile="auto"` allows a tile; with a framework's own
+# half gigabyte and the picture, a process stays below 2 GB.
+TILE_MEMORY = 2**29
+# For functions that do not say what a pixel costs.
+BYTES_PER_PIXEL = 4096
+# One side of a tile of a function that compares all positions, whose memory
+# grows with the square of the area.
+NONLOCAL_TILE = 64
+# Of the tile, for functions that pool over it; benchmarks/tiling.py measures
+# what these cost in PSNR.
+POOLED_OVERLAP = 1 / 8
+
+_OUT_OF_MEMORY = (
+    "resourceexhausted",
+    "out of memory",
+    "oom when",
+    "failed to allocate",
+    "alloc_failed",
+)
+
+logger = logging.getLogger(__name__)
+
+
+def choose_tile(
+    function: ImageFunction,
+    height: int,
+    width: int,
+    tile: str | int = "auto",
+    max_pixels: int | None = None,
+) -> tuple[int, int]:
+    """The height and width of the tiles for a picture of `height` by `width` pixels.
+
+    Args:
+        function: What will restore the tiles.
+        height: Of the picture.
+        width: Of the picture.
+        tile: `"auto"`: the whole picture if its working memory fits in
+            `TILE_MEMORY`, else square tiles that do. `"off"`: the whole
+            picture. A number: square tiles of that side, at least `MIN_TILE`.
+        max_pixels: The area of a tile that memory sufficed for, once it has run out.
+
+    Raises:
+        ValueError: if `tile` is something else, or `"off"` for a function
+            that cannot take this picture whole.
+    """
+    if function.tile_shape is not None:
+        fits = height <= function.tile_shape[0] and width <= function.tile_shape[1]
+        if tile != "auto" and not (tile == "off" and fits):
+            raise ValueError(
+                f"{function.name} only takes tiles of {_times(function.tile_shape)} pixels; "
+                f"use tile='auto', not {tile!r}."
+            )
+        return function.tile_shape
+    if tile == "off":
+        if function.support == "nonlocal" and max(height, width) > NONLOCAL_TILE:
+            raise ValueError(
+                f"{function.name} compares all positions and cannot take {height}x{width} pixels "
+                "at once; use tile='auto'."
+            )
+        return height, width
+    if tile == "auto":
+        if function.support == "nonlocal":
+            return NONLOCAL_TILE, NONLOCAL_TILE
+        pixels = TILE_MEMORY // (function.bytes_per_pixel or BYTES_PER_PIXEL)
+        pixels = min(pixels, max_pixels or pixels)
+        if height * width <= pixels:
+            return height, width
+        side = max(math.isqrt(pixels) // 32 * 32, MIN_TILE)
+        return side, side
+    if isinstance(tile, bool) or not isinstance(tile, int) or tile < MIN_TILE:
+        raise ValueError(
+            f"`tile` must be 'auto', 'off' or a whole number from {MIN_TILE}, got {tile!r}."
+        )
+    side = min(tile, max(math.isqrt(max_pixels), MIN_TILE)) if max_pixels else tile
+    return side, side
+
+
+def default_overlap(function: ImageFunction, tile_size: tuple[int, int]) -> int:
+    """How many pixels neighbouring tiles share: two radii where that is known and fits."""
+    limit = min(tile_size) // 2
+    if function.radius is not None:
+        return min(2 * function.radius, limit)
+    return min(round(max(tile_size) * POOLED_OVERLAP), limit)
+
+
+def restore_tiled(
+    function: ImageFunction,
+    source: np.ndarray,
+    tile_size: tuple[int, int],
+    overlap: int | None = None,
+    *,
+    write: Callable[[int, np.ndarray], None],
+    prepare: Callable[[np.ndarray], np.ndarray] = to_float,
+    on_tile: Callable[[int, int], None] | None = None,
+) -> tuple[int, int]:
+    """Restore `source` tile by tile and hand the finished rows to `write`, top down.
+
+    All tiles have one shape: those at the right and the bottom move inwards.
+    Neighbours fade into each other with a raised cosine; a local function
+    whose overlap is at least two radii gives what it gives for the whole
+    picture. When memory runs out, everything starts again with tiles of half
+    the side, so that the result is of one piece.
+
+    Args:
+        function: Restores one tile at a time.
+        source: `(H, W, C)`, any dtype that `prepare` takes.
+        tile_size: Height and width of the tiles; more than the picture means
+            no more than the picture.
+        overlap: Pixels that neighbours share, at most half a tile; `None`
+            for `default_overlap`.
+        write: Called with the first row and `(rows, scale * W, channels)`
+            float32, valid during the call only; again from row 0 after memory
+            ran out.
+        prepare: Turns a part of `source` into `(h, w, channels)` float32.
+        on_tile: Called with the tiles done and their number.
+
+    Returns:
+        The tile size that memory sufficed for.
+
+    Raises:
+        OSError: if memory does not suffice for the smallest tiles.
+    """
+    while True:
+        try:
+            for top, rows in _bands(function, source, tile_size, overlap, prepare, on_tile):
+                write(top, rows)
+            return tile_size
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            height, width = (min(side, max(side // 2, MIN_TILE)) for side in tile_size)
+            smaller = height, width
+            if function.tile_shape is not None or smaller == tile_size:
+                raise OSError(
+                    f"Out of memory with tiles of {_times(tile_size)} pixels; "
+                    "close other programs or take a smaller model."
+                ) from error
+        tile_size, overlap = smaller, None
+        logger.warning("Out of memory; going on with tiles of %s pixels.", _times(tile_size))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether `error` says that memory ran out, whichever framework raised it."""
+    text = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(mark in text for mark in _OUT_OF_MEMORY)
+
+
+def _bands(
+    function, source, tile_size, overlap, prepare, on_tile
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first row and the values of each finished band of rows."""
+    height, width = source.shape[:2]
+    if overlap is None:
+        overlap = default_overlap(function, tile_size)
+    tops, tile_height, row_weights = _axis(function, height, tile_size[0], overlap)
+    lefts, tile_width, column_weights = _axis(function, width, tile_size[1], overlap)
+    scale = function.scale
+    band = np.zeros(
+        (tile_height * scale, (lefts[-1] + tile_width) * scale, function.channels), np.float32
+    )
+    for i, top in enumerate(tops):
+        for j, left in enumerate(lefts):
+            tile = prepare(source[top : top + tile_height, left : left + tile_width])
+            missing = tile_height - tile.shape[0], tile_width - tile.shape[1]
+            tile = np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
+            weights = row_weights[i][:, None, None] * column_weights[j][None, :, None]
+            columns = slice(left * scale, (left + tile_width) * scale)
+            band[:, columns] += function(tile[None])[0] * weights
+            if on_tile is not None:
+                on_tile(i * len(lefts) + j + 1, len(tops) * len(lefts))
+        end = tops[i + 1] if i + 1 < len(tops) else height
+        finished = (end - top) * scale
+        yield top * scale, band[:finished, : width * scale]
+        band[:-finished] = band[finished:]
+        band[-finished:] = 0
+
+
+def _axis(function, length, tile, overlap) -> tuple[list[int], int, np.ndarray]:
+    """Where the tiles start along one axis, how long they are, and their weights."""
+    multiple = function.multiple
+    # Starts on multiples keep the grid of strided networks where it is in the whole picture.
+    stride_unit = math.lcm(multiple, 4)
+    padded = _round_up(max(length, function.min_size), multiple)
+    if function.tile_shape is not None:
+        padded = max(padded, tile)
+    tile = min(_round_up(max(tile, function.min_size), multiple), padded)
+    overlap = min(overlap, tile // 2)
+    stride = max((tile - overlap) // stride_unit * stride_unit, multiple)
+    starts = [*range(0, padded - tile, stride), padded - tile]
+    return starts, tile, _fade(function, starts, tile, tile - stride)
+
+
+def _fade(function, starts, tile, overlap) -> np.ndarray:
+    """Weights `(tiles, scale * tile)`; those that meet in a pixel add up to 1.
+
+    Values near the cut edge of a tile do not count: within the radius of a
+    local function where the overlap has room for it, else within a quarter
+    of the overlap.
+    """
+    scale = function.scale
+    has_room = function.radius is not None and 2 * function.radius <= overlap
+    margin = (function.radius if has_room else overlap // 4) * scale
+    tile, overlap = tile * scale, overlap * scale
+    position = (np.arange(overlap) + 0.5 - margin) / max(overlap - 2 * margin, 1)
+    rise = 0.5 - 0.5 * np.cos(np.pi * np.clip(position, 0, 1))
+    weights = np.ones((len(starts), tile))
+    weights[1:, :overlap] *= rise
+    weights[:-1, tile - overlap :] *= rise[::-1]
+    total = np.zeros(starts[-1] * scale + tile)
+    places = [slice(start * scale, start * scale + tile) for start in starts]
+    for place, weight in zip(places, weights, strict=True):
+        total[place] += weight
+    return np.stack(
+        [weight / total[place] for place, weight in zip(places, weights, strict=True)]
+    ).astype(np.float32)
+
+
+def _round_up(value, multiple):
+    return -(-value // multiple) * multiple
+
+
+def _times(size):
+    return f"{size[0]}x{size[1]}"

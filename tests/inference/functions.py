@@ -1,0 +1,34 @@
+"""Small real image functions for the tests of this folder."""
+
+import cv2
+import numpy as np
+
+from keras_rdanet.inference.image_function import ImageFunction
+
+# Not symmetric, so that a flip or a shift shows.
+KERNEL = np.array([[1, 2, 0], [3, 5, 1], [0, 1, 3]], np.float32) / 16
+
+
+def blur(images):
+    """Cross-correlate each channel with `KERNEL`, zeros outside: a local function of radius 1."""
+    return np.stack(
+        [
+            cv2.filter2D(image, -1, KERNEL, borderType=cv2.BORDER_CONSTANT).reshape(image.shape)
+            for image in images
+        ]
+    )
+
+
+def blurring(channels=1, times=3, **fields):
+    """`blur` several times over, radius `times`."""
+
+    def function(images):
+        for _ in range(times):
+            images = blur(images)
+        return images
+
+    return ImageFunction(function=function, channels=channels, name="blur", radius=times, **fields)
+
+
+def identity(channels=1, **fields):
+    return ImageFunction(function=np.copy, channels=channels, name="identity", **fields)
