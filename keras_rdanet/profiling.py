@@ -1,0 +1,100 @@
+"""What a network costs: parameters, multiply-accumulates, seconds and memory."""
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def count_parameters(model) -> int:
+    """Count the trainable numbers of a Keras model; a shared layer counts once."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+def multiply_accumulates(model, height: int, width: int) -> int:
+    """Count the multiply-accumulates of one image through a Keras model.
+
+    What the layers with a kernel ask for counts, at every call: its size
+    times the positions of its output, of its input if it is a transposed
+    convolution. Nothing is computed: the model is only traced.
+
+    A layer that is called once and used twice counts once. The published
+    count of TSP-RDANet includes a second, equal head convolution.
+
+    Args:
+        model: Takes `(B, H, W, C)` images.
+        height, width: Of the image, in pixels.
+    """
+    counted: list[int] = []
+    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "kernel")]
+    for layer in layers:
+        layer.call = _counting(layer, counted)
+    try:
+        _trace(model, (1, height, width, model.inputs[0].shape[-1]))
+    finally:
+        for layer in layers:
+            del layer.call  # uncovers the method of the class
+    return sum(counted)
+
+
+def _counting(layer, counted):
+    call = layer.call
+    transposed = "Transpose" in type(layer).__name__
+
+    def counting(inputs, *args, **kwargs):
+        outputs = call(inputs, *args, **kwargs)
+        positions = math.prod((inputs if transposed else outputs).shape[1:-1])
+        counted.append(positions * math.prod(layer.kernel.shape))
+        return outputs
+
+    return counting
+
+
+def _trace(model, shape):
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        # A new function each time: the trace of a known one is not repeated.
+        jax.eval_shape(lambda images: model(images), jax.ShapeDtypeStruct(shape, "float32"))
+    else:
+        import tensorflow as tf
+
+        tf.function(model).get_concrete_function(tf.TensorSpec(shape, tf.float32))
+
+
+def latency(function: Callable, images, *, repeats: int = 5) -> float:
+    """Measure what one call takes: the median, in seconds, after one call to warm up.
+
+    Args:
+        function: An image function, or any whose result is there on return.
+        images: What it is called with.
+        repeats: Timed calls, at least 1.
+    """
+    function(images)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function(images)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def peak_memory() -> int:
+    """Return the largest resident memory this process has had, in bytes.
+
+    It never falls, so what is to be measured needs a process of its own.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not `ru_maxrss`: on Linux it starts from what the parent process had.
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
