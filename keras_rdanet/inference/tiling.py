@@ -37,6 +37,15 @@ _OUT_OF_MEMORY = (
 logger = logging.getLogger(__name__)
 
 
+def check_tile(tile: str | int) -> None:
+    """Raise a `ValueError` unless `tile` is `"auto"`, `"off"` or a number from `MIN_TILE`."""
+    is_number = isinstance(tile, int) and not isinstance(tile, bool)
+    if tile not in ("auto", "off") and not (is_number and int(tile) >= MIN_TILE):
+        raise ValueError(
+            f"`tile` must be 'auto', 'off' or a whole number from {MIN_TILE}, got {tile!r}."
+        )
+
+
 def choose_tile(
     function: ImageFunction,
     height: int,
@@ -59,6 +68,7 @@ def choose_tile(
         ValueError: if `tile` is something else, or `"off"` for a function
             that cannot take this picture whole.
     """
+    check_tile(tile)
     if function.tile_shape is not None:
         fits = height <= function.tile_shape[0] and width <= function.tile_shape[1]
         if tile != "auto" and not (tile == "off" and fits):
@@ -83,11 +93,8 @@ def choose_tile(
             return height, width
         side = max(math.isqrt(pixels) // 32 * 32, MIN_TILE)
         return side, side
-    if isinstance(tile, bool) or not isinstance(tile, int) or tile < MIN_TILE:
-        raise ValueError(
-            f"`tile` must be 'auto', 'off' or a whole number from {MIN_TILE}, got {tile!r}."
-        )
-    side = min(tile, max(math.isqrt(max_pixels), MIN_TILE)) if max_pixels else tile
+    side = int(tile)
+    side = min(side, max(math.isqrt(max_pixels), MIN_TILE)) if max_pixels else side
     return side, side
 
 

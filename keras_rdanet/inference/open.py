@@ -1,0 +1,107 @@
+"""From a name, a path or a model to a function from images to images."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from keras_rdanet.inference.image_function import ImageFunction
+
+# Resolved on use, so that this package needs no framework. A loader takes
+# the name or path and the precision, and returns an ImageFunction.
+NAMES = "keras_rdanet.models.registry:image_function"
+FILES = {
+    ".safetensors": "keras_rdanet.models.registry:image_function",
+}
+FAMILIES = "keras_rdanet.models.registry:FAMILIES"
+
+
+def open_model(
+    model: Any, *, precision: str | None = None, channels: int | None = None
+) -> ImageFunction:
+    """Open whatever can restore images.
+
+    Args:
+        model: The name of a network, with or without the tag of its weights;
+            of a family of a gray and an RGB network; the path of a weights
+            file; a model with an `image_function()`; or an `ImageFunction`.
+        precision: `"float32"` or `"bfloat16"`; `None` for float32, or what a
+            model or function that is open already computes in.
+        channels: `1` or `3`, to choose from a family.
+
+    Raises:
+        ValueError: if the name or the kind of file is unknown, the precision
+            is not to be had, or a family comes without `channels`.
+        TypeError: if `model` is nothing of the above.
+        OSError: if the file cannot be read.
+    """
+    if hasattr(model, "image_function"):
+        model = model.image_function()
+    if isinstance(model, ImageFunction):
+        if precision not in (None, model.precision):
+            raise ValueError(
+                f"{model.name} computes in {model.precision}, not in {precision}; "
+                "give its name instead, or leave the precision to it."
+            )
+        return model
+    precision = precision or "float32"
+    if is_file(model):
+        return _resolve(FILES[Path(model).suffix.lower()])(model, precision)
+    members = family_members(model)
+    if members is not None:
+        if channels not in (1, 3):
+            raise ValueError(
+                f"{model} is a family of {' and '.join(members)}; say which, or give `channels`."
+            )
+        model = members[0 if channels == 1 else 1]
+    return _resolve(NAMES)(str(model), precision)
+
+
+def is_file(model: Any) -> bool:
+    """Whether `model` is the path of a weights or model file, rather than a name.
+
+    Raises:
+        TypeError: if it is neither text nor a path.
+        ValueError: if the file is not one of the kinds we read.
+        OSError: if there is no such file.
+    """
+    if not isinstance(model, str | Path):
+        raise TypeError(
+            "`model` must be a name, a path, a model or an ImageFunction, "
+            f"got {type(model).__name__}."
+        )
+    path = Path(model)
+    known = path.suffix.lower() in FILES
+    if known and not path.is_file():
+        raise FileNotFoundError(f"There is no model file {path}.")
+    if not known and (path.exists() or isinstance(model, Path) or path.name != str(model)):
+        raise ValueError(f"{path} is not a model file; known kinds: {', '.join(FILES)}.")
+    return known
+
+
+def family_members(name: Any) -> tuple[str, str] | None:
+    """The gray and the RGB network of a family, `tsp_rdanet_tiny` or `tsp_rdanet_tiny.awgn` say.
+
+    Returns:
+        Their names, with the tag if there is one; `None` if no family is called that.
+    """
+    family, dot, tag = str(name).partition(".")
+    members = _resolve(FAMILIES).get(family)
+    return members and tuple(member + dot + tag for member in members)
+
+
+def rgb_sibling(name: Any) -> str | None:
+    """The RGB network of the family that a gray network belongs to, if there is one."""
+    preset = str(name).partition(".")[0]
+    return next((rgb for gray, rgb in _resolve(FAMILIES).values() if gray == preset), None)
+
+
+def _resolve(reference: str) -> Any:
+    """What `"module:name"` names."""
+    module, _, name = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"Networks by name and .safetensors files need Keras and TensorFlow ({error}); "
+            "pip install 'keras-rdanet[train]'."
+        ) from error
