@@ -1,0 +1,267 @@
+"""The main job: a degraded picture in, the restored picture out."""
+
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from keras_rdanet.image.color import luma
+from keras_rdanet.image.io import Picture, to_float, to_samples
+from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.inference.open import family_members, is_file, open_model, rgb_sibling
+from keras_rdanet.inference.self_ensemble import self_ensemble
+from keras_rdanet.inference.tiling import check_tile, choose_tile, restore_tiled
+from keras_rdanet.weights import catalogue
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+logger = logging.getLogger(__name__)
+
+
+class Restorer:
+    """Restores pictures of any size, gray or RGB, with a network or an exported file.
+
+    Gray pictures go through an RGB network as three equal channels, and the
+    luma of the result comes back. Nothing ever adds noise or clips floats.
+    Safe to call from several threads: the network serves them one tile at a
+    time, so that memory does not grow with their number.
+
+    Args:
+        model: A name (`"tsp_rdanet_tiny_gray"`, with or without the tag of
+            its weights), a family (`"tsp_rdanet_tiny"`: its gray or RGB
+            network, as the picture needs), the path of a weights file, a
+            model or an `ImageFunction`; by default `catalogue.DEFAULT`.
+        tile: `"auto"`: whole pictures where memory allows, else tiles;
+            `"off"`: always whole; a number: tiles of that side.
+        precision: `"float32"`, `"bfloat16"`, or `"auto"`: bfloat16 for uint8
+            pictures where the processor computes in it, float32 for all
+            else. A model or `ImageFunction` keeps its own.
+        strength: 0 to 1, the share of the restored picture in the result;
+            at 0 the samples are those of the input, bit for bit.
+        self_ensemble: Average over the eight flips and turns: slightly
+            better, eight times slower.
+
+    Raises:
+        ValueError: if an option or the name of the model is unknown.
+        OSError: if the file of the model cannot be read.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        *,
+        tile: str | int = "auto",
+        precision: str = "auto",
+        strength: float = 1.0,
+        self_ensemble: bool = False,
+    ):
+        if precision not in PRECISIONS:
+            raise ValueError(f"`precision` must be one of {PRECISIONS}, got {precision!r}.")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"`strength` must be from 0 to 1, got {strength!r}.")
+        check_tile(tile)
+        model = catalogue.DEFAULT if model is None else model
+        self._members: tuple[str, str] | None = None
+        if not isinstance(model, str | Path):
+            model = open_model(model, precision=None if precision == "auto" else precision)
+        elif not is_file(model):
+            self._members = family_members(model)
+            if self._members is None:
+                catalogue.resolve(str(model))
+        self.model: ImageFunction | str | Path = model
+        self.tile = tile
+        self.precision = precision
+        self.strength = strength
+        self.self_ensemble = self_ensemble
+        self._opened: dict[tuple[str, str], ImageFunction] = {}
+        self._opening = threading.Lock()
+        self._computing = threading.Lock()
+        self._max_tile_pixels: int | None = None
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Restore one image or a batch of images.
+
+        Args:
+            image: `(H, W)`, `(H, W, C)` or `(N, H, W, C)`, C 1 or 3 (RGB),
+                float, nominally in `[0, 1]`; values outside are kept.
+
+        Returns:
+            The restored image, float32, not clipped; same shape (height and
+            width times the scale of a super-resolution model).
+
+        Raises:
+            ValueError: if the shape does not fit, or a value is not finite.
+            TypeError: if the image is not made of floats.
+        """
+        image = np.asarray(image)
+        if image.dtype.kind != "f":
+            raise TypeError(
+                f"`image` must be float32 in [0, 1], got {image.dtype}; divide integers by their "
+                "largest value, or restore a whole `Picture` with `Restorer.picture`."
+            )
+        image = image.astype(np.float32, copy=False)
+        if image.ndim == 2 and image.size > 0:
+            return self._restore(image[..., None])[..., 0]
+        if image.ndim not in (3, 4) or image.shape[-1] not in (1, 3) or image.size == 0:
+            raise ValueError(
+                "`image` must be (H, W), (H, W, C) or (N, H, W, C) with 1 channel (gray) or "
+                f"3 (RGB) and not empty, got shape {image.shape}."
+            )
+        if image.ndim == 3:
+            return self._restore(image)
+        return np.stack([self._restore(one) for one in image])
+
+    def picture(
+        self, picture: Picture, on_tile: Callable[[int, int], None] | None = None
+    ) -> Picture:
+        """Restore a picture in its own dtype; memory hardly grows with its size.
+
+        Alpha and metadata are passed on as they are. Where alpha is 0 the
+        samples stay as well, and the network sees the nearest visible colour
+        in their place, so that hidden colours cannot bleed.
+
+        Args:
+            picture: uint8, uint16 or float32.
+            on_tile: Called with the tiles done and their number.
+
+        Returns:
+            The restored picture: rounded for integers, not clipped for floats.
+
+        Raises:
+            ValueError: if a sample is not finite, or an RGB picture meets a
+                gray network.
+        """
+        samples, alpha = picture.samples, picture.alpha
+        if self.strength == 0 or (alpha is not None and not alpha.any()):
+            return picture
+        if alpha is None or alpha.all():
+            restored = self._restore(samples, on_tile)
+        else:
+            restored = self._restore(_fill_transparent(samples, alpha), on_tile)
+            if restored.shape == samples.shape:
+                restored[alpha == 0] = samples[alpha == 0]
+        return dataclasses.replace(picture, samples=restored)
+
+    def function_for(self, channels: int, dtype: Any) -> ImageFunction:
+        """The function that restores pictures of that many channels and that dtype.
+
+        Raises:
+            ValueError: if the picture is RGB and the network gray.
+        """
+        if isinstance(self.model, ImageFunction):
+            function = self.model
+        else:
+            function = self._open(self._name_for(channels), self._precision_for(dtype))
+        if channels == 3 and function.channels == 1:
+            sibling = isinstance(self.model, str) and rgb_sibling(self.model)
+            raise ValueError(
+                f"{function.name} restores gray pictures and this one is RGB; use "
+                + (f"{sibling}." if sibling else "an RGB model.")
+            )
+        return function
+
+    def _name_for(self, channels):
+        return self._members[channels == 3] if self._members else self.model
+
+    def _precision_for(self, dtype):
+        if self.precision != "auto":
+            return self.precision
+        return "bfloat16" if dtype == np.uint8 and cpu_has_bfloat16() else "float32"
+
+    def _open(self, name, precision):
+        with self._opening:
+            key = (str(name), precision)
+            if key not in self._opened:
+                self._opened[key] = open_model(name, precision=precision)
+            return self._opened[key]
+
+    def _restore(self, samples, on_tile=None):
+        """Restore `(H, W, C)` of any depth in that depth."""
+        if samples.dtype.kind == "f" and not np.isfinite(samples).all():
+            raise ValueError("The image holds values that are not finite (NaN or infinity).")
+        if self.strength == 0:
+            return samples.copy()
+        height, width, channels = samples.shape
+        function = self.function_for(channels, samples.dtype)
+        scale = function.scale
+        if scale > 1 and self.strength < 1:
+            raise ValueError(
+                f"{function.name} enlarges {scale} times; only strength 1 makes sense with it."
+            )
+        replicate = function.channels == 3 and channels == 1
+        restored = np.empty((height * scale, width * scale, channels), samples.dtype)
+
+        def prepare(part):
+            values = to_float(part)
+            return np.repeat(values, 3, axis=-1) if replicate else values
+
+        def write(top, rows):
+            rows = luma(rows) if replicate else rows
+            bottom = top + len(rows)
+            if self.strength < 1:
+                before = to_float(samples[top:bottom])
+                rows = before + np.float32(self.strength) * (rows - before)
+            restored[top:bottom] = to_samples(rows, samples.dtype)
+
+        wanted = choose_tile(function, height, width, self.tile, self._max_tile_pixels)
+        call = self._guarded(function)
+        call = self_ensemble(call) if self.self_ensemble else call
+        sufficed = restore_tiled(
+            call, samples, wanted, write=write, prepare=prepare, on_tile=on_tile
+        )
+        if sufficed != wanted:
+            self._max_tile_pixels = sufficed[0] * sufficed[1]
+        return restored
+
+    def _guarded(self, function):
+        """`function`, one call at a time, with values that are not finite computed again."""
+
+        def restore(images):
+            with self._computing:
+                restored = function(images)
+                if np.isfinite(restored).all():
+                    return restored
+                if function.precision != "float32" and not isinstance(self.model, ImageFunction):
+                    logger.warning(
+                        "%s overflowed in %s; this tile is computed in float32.",
+                        function.name,
+                        function.precision,
+                    )
+                    restored = self._open(self._name_for(function.channels), "float32")(images)
+            if not np.isfinite(restored).all():
+                raise ValueError(
+                    f"{function.name} gave values that are not finite; nothing is written. "
+                    "Take another model, and please report this one."
+                )
+            return restored
+
+        return dataclasses.replace(function, function=restore)
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (x86 on Linux; elsewhere no)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _fill_transparent(samples, alpha):
+    """Replace fully transparent pixels by the nearest visible one."""
+    transparent = alpha == 0
+    labels = cv2.distanceTransformWithLabels(
+        transparent.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )[1]
+    colors = np.empty((labels.max() + 1, samples.shape[-1]), samples.dtype)
+    colors[labels[~transparent]] = samples[~transparent]
+    filled = samples.copy()
+    filled[transparent] = colors[labels[transparent]]
+    return filled
