@@ -1,11 +1,14 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
 from keras_rdanet.metrics import PSNR, psnr, ssim
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "aux_eval.npz")
 
 
 @pytest.fixture
@@ -88,6 +91,15 @@ def test_ssim_agrees_with_scikit_image(pair):
         full=True,
     )
     assert ssim(restored, target) == pytest.approx(similarity[5:-5, 5:-5].mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("crop_border", [0, 1, 4])
+@pytest.mark.parametrize("name", ["gray", "color"])
+def test_agrees_with_the_original_code(name, crop_border):
+    a, b = GOLDEN[f"metric_{name}_a"], GOLDEN[f"metric_{name}_b"]
+    expected = [GOLDEN[f"{kind}_{name}_border{crop_border}"] for kind in ("psnr", "ssim")]
+    measured = [psnr(a, b, crop_border=crop_border), ssim(a, b, crop_border=crop_border)]
+    np.testing.assert_allclose(measured, expected, atol=1e-9)
 
 
 def test_ssim_of_two_constants():  # variances vanish, the luminance term stays

@@ -6,9 +6,10 @@ import math
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from keras_rdanet.files import replacing
 
 PACKAGES = ("keras-rdanet", "numpy", "opencv-python-headless", "scikit-image", "bm3d")
 NETWORK_PACKAGES = ("tensorflow", "keras", "jax", "ai-edge-litert", "onnxruntime")
@@ -44,17 +45,9 @@ def markdown_table(rows: Sequence[Mapping]) -> str:
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file whole or not at all; folders on the way are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike, value) -> None:
