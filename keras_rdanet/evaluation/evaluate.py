@@ -1,0 +1,190 @@
+"""Scoring a function from images to images on a test set."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_rdanet.data.sources import Source
+from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample, four_tiles, score
+from keras_rdanet.evaluation.report import environment
+from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.inference.open import is_file
+from keras_rdanet.inference.self_ensemble import self_ensemble
+from keras_rdanet.inference.tiling import choose_tile, restore_tiled
+from keras_rdanet.weights import catalogue
+from keras_rdanet.weights.store import file_sha256
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """The scores of one image.
+
+    Args:
+        name: Of the file.
+        height: In pixels.
+        width: In pixels.
+        psnr_degraded: Of the input, in dB, scored like a restored image.
+        psnr: Of the restored image, in dB.
+        ssim: Of the restored image.
+        seconds: That restoring took.
+    """
+
+    name: str
+    height: int
+    width: int
+    psnr_degraded: float
+    psnr: float
+    ssim: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of one method on one test set.
+
+    Args:
+        method: What restored: its name, and what identifies it.
+        protocol: How it was measured, in full, with the SHA-256 of the inputs.
+        images: One entry an image.
+        environment: Machine and versions.
+    """
+
+    method: dict
+    protocol: dict
+    images: tuple[ImageScore, ...]
+    environment: dict
+
+    def mean(self, field: str) -> float:
+        """Return the mean of a field of `ImageScore` over the images."""
+        return float(np.mean([getattr(image, field) for image in self.images]))
+
+    def as_dict(self) -> dict:
+        """Return everything, for JSON."""
+        fields = ("psnr_degraded", "psnr", "ssim", "seconds")
+        return {
+            "method": self.method,
+            "protocol": self.protocol,
+            "mean": {field: self.mean(field) for field in fields},
+            "images": [asdict(image) for image in self.images],
+            "environment": self.environment,
+        }
+
+
+def identity(model: Any, function: ImageFunction) -> dict:
+    """Say which weights `open_model(model)` opened, with their SHA-256.
+
+    Args:
+        model: A name or the path of a file.
+        function: What `open_model` made of it.
+    """
+    if is_file(model):
+        return {"file": Path(model).name, "sha256": file_sha256(model)}
+    entry = catalogue.resolve(function.name)
+    return {"weights": entry.name, "sha256": entry.sha256}
+
+
+def evaluate(
+    function: ImageFunction,
+    protocol: EvaluationProtocol,
+    source: Source,
+    *,
+    tile: str | int = "off",
+    ensemble: bool = False,
+    limit: int | None = None,
+    details: dict | None = None,
+    on_image: Callable[[Sample, np.ndarray], None] | None = None,
+    progress: bool = False,
+) -> Result:
+    """Score `function` on the images of `source`.
+
+    Args:
+        function: What restores; images are loaded with its number of channels.
+        protocol: How images are degraded; see `protocols`.
+        source: The files; see `keras_rdanet.data.sources`.
+        tile: `"off"` for whole images; a number or `"auto"` as in
+            `inference.tiling.choose_tile`; `"four"` for the seams of the
+            original test code (`protocols.four_tiles`).
+        ensemble: Whether to average over the eight flips and turns.
+        limit: Take no more than this many images.
+        details: What else identifies the method: `identity`, parameters.
+        on_image: Called with each sample and its restored image, unclipped.
+        progress: Whether to show a bar.
+
+    Raises:
+        ValueError: if the network changes the size, or an image cannot be
+            read, restored or scored; the message names it.
+    """
+    if function.scale != 1:
+        raise ValueError(
+            f"{function.name} enlarges images {function.scale}x; this scores denoising."
+        )
+    restoring = self_ensemble(function) if ensemble else function
+    count = min(len(source), limit or len(source))
+    digest = hashlib.sha256()
+    scores, converted = [], 0
+    samples = protocol.samples(source, function.channels, limit)
+    for sample in tqdm(
+        samples, total=count, desc=restoring.name, disable=not progress, leave=False
+    ):
+        digest.update(repr(sample.degraded.shape).encode() + sample.degraded.tobytes())
+        converted += sample.converted
+        try:
+            start = time.perf_counter()
+            restored = restore(restoring, sample.degraded, tile)
+            seconds = time.perf_counter() - start
+            scores.append(_image_score(sample, restored, seconds))
+        except ValueError as error:
+            raise ValueError(f"{sample.name}: {error}") from error
+        if on_image is not None:
+            on_image(sample, restored)
+    return Result(
+        method={
+            "name": restoring.name,
+            "channels": function.channels,
+            "precision": function.precision,
+            "tile": tile,
+            "self_ensemble": ensemble,
+            "output": "last stage",
+            **(details or {}),
+        },
+        protocol={
+            **protocol.describe(function.channels),
+            "images": count,
+            "images_converted": converted,
+            "degraded_sha256": digest.hexdigest(),
+        },
+        images=tuple(scores),
+        environment=environment(),
+    )
+
+
+def restore(function: ImageFunction, image: np.ndarray, tile: str | int = "off") -> np.ndarray:
+    """Restore one image `(H, W, C)` float32 as `tile` says (see `evaluate`); not clipped."""
+    if tile == "four":
+        return four_tiles(function, image[None])[0]
+    height, width = image.shape[:2]
+    restored = np.empty((height, width, function.channels), np.float32)
+
+    def write(top, rows):
+        restored[top : top + len(rows)] = rows
+
+    wanted = choose_tile(function, height, width, tile)
+    used = restore_tiled(function, image, wanted, write=write)
+    if used != wanted:  # Scores of whole and tiled images do not compare.
+        raise ValueError(
+            f"Not enough memory for tiles of {wanted} pixels; set `tile` to {used[0]}."
+        )
+    return restored
+
+
+def _image_score(sample: Sample, restored: np.ndarray, seconds: float) -> ImageScore:
+    height, width = sample.target.shape[:2]
+    after = score(restored, sample.target)
+    before = score(sample.degraded, sample.target)
+    return ImageScore(sample.name, height, width, before.psnr, after.psnr, after.ssim, seconds)

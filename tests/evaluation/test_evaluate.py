@@ -1,0 +1,142 @@
+import dataclasses
+import hashlib
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_rdanet.data.sources import folder
+from keras_rdanet.evaluation.evaluate import evaluate, restore
+from keras_rdanet.evaluation.protocols import GaussianNoise
+from keras_rdanet.evaluation.report import write_json
+from keras_rdanet.inference.image_function import ImageFunction
+
+IDENTITY = ImageFunction(lambda images: images, channels=1, name="identity", support="global_pool")
+
+
+@pytest.fixture
+def images(tmp_path):
+    generator = np.random.default_rng(5)
+    for name, shape in [("a.png", (40, 48)), ("b.png", (32, 36))]:
+        smooth = cv2.GaussianBlur(generator.random(shape), (0, 0), 3)
+        cv2.imwrite(str(tmp_path / name), np.uint8(255 * smooth))
+    return folder(tmp_path)
+
+
+def with_function(function):
+    return dataclasses.replace(IDENTITY, function=function)
+
+
+def test_doing_nothing_scores_the_noise(images):
+    result = evaluate(IDENTITY, GaussianNoise(25), images)
+    assert [image.name for image in result.images] == ["a.png", "b.png"]
+    for image in result.images:
+        assert image.psnr == image.psnr_degraded == pytest.approx(20.17, abs=0.3)
+    assert result.mean("psnr") == np.mean([image.psnr for image in result.images])
+
+
+def test_perfect_restoration_is_infinite(images):
+    targets = iter([image / np.float32(255) for (image,) in (images.read(0), images.read(1))])
+    result = evaluate(with_function(lambda _: next(targets)[None]), GaussianNoise(25), images)
+    assert result.mean("psnr") == np.inf
+    assert result.mean("ssim") == pytest.approx(1)
+
+
+def test_two_runs_are_equal_and_hash_their_input(images):
+    first, second = (evaluate(IDENTITY, GaussianNoise(25), images) for _ in range(2))
+    assert first.mean("ssim") == second.mean("ssim")
+    digest = hashlib.sha256()
+    for sample in GaussianNoise(25).samples(images, 1):
+        digest.update(repr(sample.degraded.shape).encode() + sample.degraded.tobytes())
+    assert first.protocol["degraded_sha256"] == digest.hexdigest()
+    other = evaluate(IDENTITY, GaussianNoise(26), images)
+    assert other.protocol["degraded_sha256"] != digest.hexdigest()
+
+
+def test_protocol_and_identity_are_recorded(images, tmp_path):
+    result = evaluate(IDENTITY, GaussianNoise(15), images, tile=32, details={"sha256": "abc"})
+    write_json(tmp_path / "out" / "scores.json", result.as_dict())
+    stored = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert stored["method"]["name"] == "identity"
+    assert stored["method"]["sha256"] == "abc"
+    assert stored["method"]["tile"] == 32
+    assert stored["protocol"]["sigma"] == 15
+    assert stored["protocol"]["crop_border"] == 0
+    assert stored["protocol"]["images"] == 2
+    assert stored["protocol"]["images_converted"] == 0
+    assert stored["images"][1]["name"] == "b.png"
+    assert stored["mean"]["psnr"] == result.mean("psnr")
+    assert "numpy" in stored["environment"]["versions"]
+
+
+def test_whole_images_by_default_and_tiles_on_request(images):
+    shapes = []
+
+    def spy(batch):
+        shapes.append(batch.shape[1:3])
+        return batch
+
+    evaluate(with_function(spy), GaussianNoise(25), images)
+    assert shapes == [(40, 48), (32, 36)]
+    shapes.clear()
+    evaluate(with_function(spy), GaussianNoise(25), images, tile=32, limit=1)
+    assert set(shapes) == {(32, 32)}
+
+
+def test_self_ensemble_averages_the_eight_orientations(images):
+    tilt = np.linspace(0, 1, 48, dtype=np.float32)[None, None, :, None]
+    calls = []
+
+    def tilted(batch):
+        calls.append(batch.shape)
+        return batch + tilt[:, :, : batch.shape[2]] * 0
+
+    result = evaluate(with_function(tilted), GaussianNoise(25), images, ensemble=True, limit=1)
+    assert len(calls) == 8
+    assert result.method["self_ensemble"]
+    assert result.method["name"] == "identity x8"
+    assert result.images[0].psnr == pytest.approx(result.images[0].psnr_degraded)
+
+
+def test_odd_sizes_reach_a_strided_network_padded():
+    shapes = []
+
+    def strided(batch):
+        shapes.append(batch.shape[1:3])
+        return batch
+
+    function = dataclasses.replace(with_function(strided), multiple=8)
+    image = np.random.default_rng(0).random((13, 21, 1), np.float32)
+    np.testing.assert_array_equal(restore(function, image), image)
+    assert shapes == [(16, 24)]
+
+
+def test_running_out_of_memory_is_no_silent_change_of_protocol(images):
+    def hungry(batch):
+        if batch.shape[2] > 40:
+            raise MemoryError
+        return batch
+
+    with pytest.raises(ValueError, match=r"a.png: Not enough memory .* set `tile` to"):
+        evaluate(with_function(hungry), GaussianNoise(25), images)
+
+
+def test_faults_name_the_image(images):
+    with pytest.raises(ValueError, match=r"a.png: .*NaN"):
+        evaluate(with_function(lambda batch: batch * np.nan), GaussianNoise(25), images)
+
+
+def test_enlarging_networks_are_refused(images):
+    with pytest.raises(ValueError, match="enlarges images 2x"):
+        evaluate(dataclasses.replace(IDENTITY, scale=2), GaussianNoise(25), images)
+
+
+def test_scoring_an_exported_file_needs_no_framework():
+    code = (
+        "import sys; import keras_rdanet.evaluation.evaluate, keras_rdanet.evaluation.pathology;"
+        "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
