@@ -22,7 +22,6 @@ from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from keras_rdanet import __version__
@@ -99,6 +98,8 @@ class PackedSource:
 
     def read(self, index: int) -> tuple[np.ndarray, ...]:
         """Return `(target,)` or `(degraded, target)`, each `(H, W, C)` as packed."""
+        import tensorflow as tf
+
         tile = self.tiles[index]
         with open(tile.shard, "rb") as shard:
             shard.seek(tile.offset)
@@ -208,6 +209,8 @@ class _ShardWriter:
 
     def add(self, image: int, planes: dict[str, np.ndarray]) -> None:
         """Append a tile; `image` is the number of the image that it is of."""
+        import tensorflow as tf
+
         if self._size >= self.shard_bytes:
             self.close()
             name = f"{len(self.shards):05}.tfrecord"
@@ -262,6 +265,8 @@ def _write_shards(source, root, tile_size, overlap, shard_bytes, gray) -> dict:
 
 
 def _record(planes: dict[str, np.ndarray]) -> bytes:
+    import tensorflow as tf
+
     features = {}
     for key, plane in planes.items():
         buffer = io.BytesIO()

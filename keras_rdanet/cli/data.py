@@ -1,0 +1,92 @@
+"""`keras-rdanet data`: check and pack training images."""
+
+import sys
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_PAIRS = click.option(
+    "--pairs",
+    nargs=2,
+    type=_FOLDER,
+    metavar="DEGRADED TARGET",
+    help="Two folders of images that match by stem.",
+)
+
+
+@click.group()
+def data():
+    """Check and pack training images."""
+
+
+@data.command()
+@click.argument("folder", type=_FOLDER, required=False)
+@_PAIRS
+@click.option("--against", type=_FOLDER, help="A test set, which must not be trained on.")
+@click.option("--min-size", type=click.IntRange(1), help="Report images smaller than this.")
+def check(folder, pairs, against, min_size):
+    """Look through the images of FOLDER, a packed set or --pairs.
+
+    Reports sizes, depths, unreadable files, exact duplicates and images that are in
+    the test set of --against too, however scaled, compressed, turned or flipped.
+    Exits with 1 if something must not be trained on.
+    """
+    _one_of(folder, pairs, "FOLDER")
+    from keras_rdanet.data import check as checking
+    from keras_rdanet.data import sources
+
+    report = checking.check(
+        _open(folder, pairs),
+        against=sources.folder(against) if against else None,
+        min_size=min_size,
+    )
+    width = max(len(what) for what, _ in report.rows)
+    for what, value in report.rows:
+        click.echo(f"{what:{width}}  {value}")
+    _list("warning", report.warnings)
+    _list("error", report.errors)
+    sys.exit(1 if report.errors else 0)
+
+
+@data.command()
+@click.argument("folders", nargs=-1, required=True, metavar="[FOLDER] OUT", type=click.Path())
+@_PAIRS
+@click.option("--tile", default=256, show_default=True, help="Height and width of the tiles.")
+@click.option("--overlap", default=32, show_default=True, help="Pixels that neighbours share.")
+@click.option(
+    "--shard-mb", default=64, show_default=True, type=click.IntRange(1), help="Shard size."
+)
+@click.option("--gray", is_flag=True, help="Pack the luma only, a third of the size.")
+def pack(folders, pairs, tile, overlap, shard_mb, gray):
+    """Pack the images of FOLDER, or --pairs, into checksummed TFRecord shards in OUT."""
+    *folder, out = folders
+    _one_of(folder, pairs, "FOLDER")
+    if len(folder) > 1:
+        raise click.UsageError("Give one FOLDER and OUT.")
+    from keras_rdanet.data import tfrecords
+
+    source = _open(Path(folder[0]) if folder else None, pairs)
+    tfrecords.pack(source, out, tile_size=tile, overlap=overlap, shard_mb=shard_mb, gray=gray)
+    made = tfrecords.packed(out)
+    megabytes = sum(tile.length for tile in made.tiles) / 1e6
+    kind = "pairs" if made.paired else "images"
+    click.echo(f"{out}: {len(made)} tiles of {len(made.images)} {kind}, {megabytes:.1f} MB")
+
+
+def _one_of(folder, pairs, name):
+    if bool(folder) == bool(pairs):
+        raise click.UsageError(f"Give either {name} or --pairs DEGRADED TARGET.")
+
+
+def _open(folder, pairs):
+    from keras_rdanet.data import sources, tfrecords
+
+    return sources.pairs(*pairs) if pairs else tfrecords.open_folder(folder)
+
+
+def _list(kind, lines, limit=10):
+    for line in lines[:limit]:
+        click.echo(f"{kind}: {line}", err=kind == "error")
+    if len(lines) > limit:
+        click.echo(f"{kind}: and {len(lines) - limit} more", err=kind == "error")
