@@ -29,6 +29,13 @@ class ModelOptions(_Options):
     overrides: dict[str, Any] = {}
     initialization: Literal["orthogonal", "uniform"] = "orthogonal"
     weights: str | None = None  # a catalogue name or a .safetensors file to start from
+    widen: str | None = None  # the same of a narrower network, see training.widening
+
+    @model_validator(mode="after")
+    def _one_start(self):
+        if self.weights and self.widen:
+            raise ValueError("give `weights` or `widen`, not both")
+        return self
 
 
 class Phase(_Options):
@@ -163,15 +170,13 @@ def _override(values: dict, assignment: str) -> None:
     if not separator:
         raise ValueError(f"An override reads key=value, got {assignment!r}.")
     *parents, last = key.strip().split(".")
-    for parent in parents:
-        index = int(parent) if isinstance(values, list) else parent
-        try:
-            values = values[index] if isinstance(values, list) else values.setdefault(index, {})
-        except IndexError:
-            raise ValueError(f"Override {key!r}: there is no item {index}.") from None
-        if not isinstance(values, dict | list):
-            raise ValueError(f"Override {key!r}: {parent!r} has no keys of its own.")
-    values[int(last) if isinstance(values, list) else last] = yaml.safe_load(text)
+    try:
+        node: Any = values
+        for parent in parents:
+            node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
+        node[int(last) if isinstance(node, list) else last] = yaml.safe_load(text)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        raise ValueError(f"Override {assignment!r}: the config has no place {key!r}.") from None
 
 
 def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:

@@ -14,7 +14,7 @@ from keras_rdanet.models import registry
 from keras_rdanet.models.base import RestorationModel
 from keras_rdanet.training.mixup import mixup
 from keras_rdanet.training.schedules import CosineWithWarmup, MultiStep
-from keras_rdanet.weights import catalogue, store
+from keras_rdanet.training.widening import widen
 
 
 def build_model(config: RunConfig) -> RestorationModel:
@@ -27,11 +27,10 @@ def build_model(config: RunConfig) -> RestorationModel:
         initialization=options.initialization,
         **options.overrides,
     )
-    if options.weights and options.weights.endswith(".safetensors"):
-        store.load_weights(model, options.weights)
-    elif options.weights:
-        entry = catalogue.resolve(options.weights)
-        store.load_weights(model, catalogue.path(entry), sha256=entry.sha256)
+    if options.weights:
+        model.set_weights(registry.load(options.weights).get_weights())
+    if options.widen:
+        widen(registry.load(options.widen), model, config.seed)
     return model
 
 
@@ -61,6 +60,8 @@ def build_optimizer(config: RunConfig) -> keras.optimizers.Optimizer:
     """The optimizer with its schedule; float16 adds loss scaling."""
     options = config.optimizer
     kwargs = {
+        # Checkpoints go by name; a default one is numbered within the process.
+        "name": "optimizer",
         "learning_rate": build_schedule(config),
         "beta_1": options.beta_1,
         "beta_2": options.beta_2,
@@ -76,7 +77,7 @@ def build_optimizer(config: RunConfig) -> keras.optimizers.Optimizer:
     else:
         optimizer = keras.optimizers.Adam(**kwargs)
     if config.precision == "float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
 
 

@@ -34,7 +34,7 @@ def save_checkpoint(path: str | Path, model, state: dict) -> None:
         OSError: if the file cannot be written; an older one is then untouched.
     """
     arrays = {
-        name: np.ascontiguousarray(np.asarray(variable))
+        name: np.array(variable, order="C")
         for name, variable in _variables(model).items()
     }
     metadata = {"format": FORMAT, "state": json.dumps(state)}

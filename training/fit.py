@@ -48,7 +48,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     if not resume and checkpoint.exists():
         raise ValueError(f"{output} holds a run; add --resume to go on or choose another --output.")
     state: dict[str, Any] = {"step": 0, "seconds": 0.0, "best_psnr": None, "history": []}
-    options = config.model_dump()
+    options = config.model_dump(mode="json")
     if resume and checkpoint.exists():
         state = read_state(checkpoint)
         _check_same_run(state["config"], options)

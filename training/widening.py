@@ -28,7 +28,9 @@ def widen(narrow: keras.Model, wide: keras.Model, seed: int) -> None:
     sources = {variable.path: np.asarray(variable) for variable in narrow.variables}
     targets = {variable.path: variable for variable in wide.variables}
     if sources.keys() != targets.keys():
-        raise ValueError(f"{wide.name} has other layers than {narrow.name}; it cannot start from it.")
+        raise ValueError(
+            f"{wide.name} has other layers than {narrow.name}; it cannot start from it."
+        )
     transposed = {
         layer.kernel.path
         for layer in wide._flatten_layers()

@@ -64,8 +64,10 @@ def test_killed_and_resumed_run_equals_the_whole_one(options, whole_run, tmp_pat
     config = tmp_path / "config.yaml"
     config.write_text(json.dumps(options))  # JSON is YAML
     command = [sys.executable, "-m", "keras_rdanet", "train", str(config), "-o", str(tmp_path)]
-    log = open(tmp_path / "log", "w")
-    with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (
+        open(tmp_path / "log", "w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as process,
+    ):
         history = tmp_path / "history.csv"
         deadline = time.monotonic() + 200
         # Three rows: step 20 is done and later steps are under way.
