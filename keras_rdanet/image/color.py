@@ -10,6 +10,7 @@ def luma(rgb: np.ndarray) -> np.ndarray:
     This is OpenCV's `COLOR_RGB2GRAY` itself. Its `IMREAD_GRAYSCALE` uses the
     arithmetic of each decoder and is up to one gray level away (half of the
     pixels of a PNG, 0.3 % of a BMP, on random colours with OpenCV 5.0).
+    Fixed-point weights leave uint8 within 0.51 of a level, uint16 within 1.5.
 
     Args:
         rgb: `(..., W, 3)` uint8, uint16 or float32.

@@ -5,8 +5,6 @@ The depth is what the header says, never a guess from the values.
 """
 
 import os
-import shutil
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
+from keras_rdanet.files import replacing
 from keras_rdanet.image import exif, pillow, png, tiff, webp
 from keras_rdanet.image.geometry import dihedral
 from keras_rdanet.image.picture import Metadata, Picture, PictureError, PictureHeader, Source
@@ -153,8 +152,14 @@ def write_picture(
     metadata = picture.metadata
     if strip_metadata:
         metadata = Metadata(premultiplied=metadata.premultiplied)
-    with _replacing(path) as stream:
-        dropped = container.write(stream, np.ascontiguousarray(pixels), _upright(metadata), quality)
+    try:
+        # realpath, so that a link stays a link.
+        with replacing(os.path.realpath(path)) as temporary, open(temporary, "w+b") as stream:
+            dropped = container.write(
+                stream, np.ascontiguousarray(pixels), _upright(metadata), quality
+            )
+    except OSError as error:
+        raise type(error)(f"cannot write {path}: {error.strerror or error}") from error
     if dropped:
         warnings.warn(f"{path}: {container.name} could not keep {', '.join(dropped)}")
 
@@ -285,21 +290,3 @@ def _upright(metadata: Metadata) -> Metadata:
     stated = exif.stated_orientation(metadata.exif)
     xmp = exif.upright_xmp(metadata.xmp) if stated and metadata.xmp else metadata.xmp
     return replace(metadata, exif=exif.upright(metadata.exif), xmp=xmp)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write beside the target and move into its place at the end, or leave no trace."""
-    target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with open(temporary, "x+b") as stream:  # tempfile would make it private
-            yield stream
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise type(error)(f"cannot write {path}: {error.strerror or error}") from error
-        raise

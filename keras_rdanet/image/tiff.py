@@ -259,7 +259,7 @@ def _metadata(stream: BinaryIO, page: tifffile.TiffPage) -> Metadata:
     resolution = page.get_resolution("INCH") if page.resolutionunit in (2, 3) else None
     xmp = page.tags.valueof(700)
     return Metadata(
-        exif=_exif(stream),
+        exif=None if page.parent.is_bigtiff else _exif(stream),  # Pillow reads no other
         icc=page.iccprofile,
         xmp=xmp if isinstance(xmp, bytes) else None,
         dpi=resolution,
