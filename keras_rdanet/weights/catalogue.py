@@ -1,6 +1,6 @@
 """The weights that ship with the package: where they came from and what they reach.
 
-`catalogue.json` beside this file is written by `benchmarks/catalogue_add.py`
+`catalogue.json` beside this file is written by `benchmarks/catalogue.py`
 from the training config and the output of `keras-rdanet evaluate`.
 """
 
@@ -34,7 +34,7 @@ class Entry:
         data: What the weights were trained on.
         terms: Under which the weights may be used; they follow the data.
         config: The training config, relative to the source tree.
-        cost: What training took: pixels seen, hours, device.
+        cost: What training took: pixels seen, hours, devices.
         overrides: Constructor arguments that differ from the preset.
         protocol: How the scores were measured.
         scores: One dict for each test set and noise level: `"data"`,
