@@ -14,7 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 import tensorflow as tf
@@ -29,10 +31,14 @@ CACHE_BUDGET = 4 * 2**30
 _WHITE = {"uint8": 255, "uint16": 65535, "float32": 1}
 _ORDER, _CROP, _DEGRADE = range(3)  # one stream of random numbers each
 
+# Decoded images stay as long as a dataset uses them; the phases of a run share them.
+_RESIDENT: WeakValueDictionary = WeakValueDictionary()
+
 Degrade = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-class _Pixels(NamedTuple):
+@dataclass(frozen=True)
+class _Pixels:
     """Images of any sizes, end to end.
 
     Args:
@@ -104,7 +110,7 @@ def batches(
         if resident is None:
             pixels = _decode(source, images, channels, dtypes)
         else:
-            start, size = (tf.gather(table, images) for table in resident[:2])
+            start, size = tf.gather(resident.start, images), tf.gather(resident.size, images)
             pixels = _Pixels(start, size, resident.planes)
         drawn = _draw(block, (crops_per_image, batch_size, 3), seed)
         index = _patch_index(pixels, drawn if augment else drawn * [1, 1, 0], patch_size)
@@ -166,6 +172,9 @@ def _fits_in_ram(headers, channels, dtypes) -> bool:
 
 
 def _load(source, headers, channels, dtypes, workers) -> _Pixels:
+    found = _RESIDENT.get((source, channels))
+    if found is not None:
+        return found
     areas = [target.height * target.width for *_, target in headers]
     start = np.cumsum([0, *areas], dtype=np.int64)
     size = np.zeros((len(source), 2), np.int64)
@@ -181,7 +190,10 @@ def _load(source, headers, channels, dtypes, workers) -> _Pixels:
         done = pool.map(load, range(len(source)))
         for _ in tqdm(done, "Decoding", len(source), unit="image", leave=False, disable=None):
             pass
-    return _Pixels(tf.constant(start[:-1]), tf.constant(size), [tf.constant(p) for p in planes])
+    tensors = [tf.constant(plane) for plane in planes]
+    pixels = _Pixels(tf.constant(start[:-1]), tf.constant(size), tensors)
+    _RESIDENT[source, channels] = pixels
+    return pixels
 
 
 def _decode(source, images, channels, dtypes) -> _Pixels:
@@ -293,6 +305,12 @@ class InputWait:
         with self._lock:
             self._since = time.perf_counter()
             self._waited = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The time spent waiting since the last reset."""
+        with self._lock:
+            return self._waited
 
     def share(self) -> float:
         """Return the share of the time since the last reset spent waiting, 0 to 1."""

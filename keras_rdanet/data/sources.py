@@ -13,7 +13,10 @@ from keras_rdanet.image.io import SUFFIXES, PictureError, PictureHeader, probe_s
 
 
 class Source(Protocol):
-    """Numbered images: each a target alone, or a degraded image and its target."""
+    """Numbered images: each a target alone, or a degraded image and its target.
+
+    Sources are equal, and have the same hash, when they hold the same images.
+    """
 
     @property
     def paired(self) -> bool:

@@ -1,3 +1,4 @@
+import gc
 import time
 
 import cv2
@@ -7,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_rdanet.data.pipeline import InputWait, batches
-from keras_rdanet.data.sources import folder, pairs
+from keras_rdanet.data.sources import ImageSource, folder, pairs
 from keras_rdanet.degradations.noise import GaussianNoise
 
 
@@ -107,6 +108,18 @@ def test_the_cache_does_not_change_the_batches(clean):
         collect(batches(clean, steps=9, cache="none", **options())),
         collect(batches(clean, steps=9, cache="ram", **options())),
     )
+
+
+def test_datasets_of_a_source_share_its_decoded_images(clean, monkeypatch):
+    decoded = []
+    read = ImageSource.read
+    monkeypatch.setattr(ImageSource, "read", lambda self, i: (decoded.append(i), read(self, i))[1])
+    phases = [batches(clean, steps=2, **options(patch_size=size)) for size in (8, 16)]
+    assert sorted(decoded) == [0, 1, 2, 3, 4]
+    del phases
+    gc.collect()
+    batches(clean, steps=2, **options())
+    assert len(decoded) == 10
 
 
 def test_another_seed_gives_other_batches(clean):
@@ -211,6 +224,7 @@ def test_input_wait_in_fit_is_the_share_spent_waiting(input_seconds, step_second
     wait.reset()
     model.fit(watched, verbose=0)
     assert low < wait.share() < high
+    assert wait.seconds >= 20 * input_seconds
 
 
 def test_input_wait_leaves_the_batches_as_they_are(clean):
