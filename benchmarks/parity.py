@@ -250,6 +250,7 @@ def _record(checks):
         [asdict(check) for check in checks],
         title="Agreement with the original code",
         command="python benchmarks/parity.py FOLDER --record",
+        settings={"backend": keras.backend.backend()},
         notes="`error` is the largest difference from the reference, in `unit`; `of range` "
         "divides it by the largest minus the smallest reference value.",
     )

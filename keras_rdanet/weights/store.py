@@ -20,6 +20,8 @@ DTYPES = {"float32": np.float32, "float16": np.float16}
 # The header of our largest network takes 50 kB; a length beyond this is an
 # attempt to exhaust memory, or another kind of file.
 MAX_HEADER_BYTES = 2**20
+# A network is built before its shapes can be compared, so a file must not ask for a huge one.
+MAX_OVERRIDE = 512
 
 _NAMES = {"F32": "float32", "F16": "float16"}  # safetensors' names of the dtypes
 
@@ -81,6 +83,7 @@ def write_tensors(
             for name, array in tensors.items()
         }
     _check_finite(stored, f"the weights to be written as {dtype}")
+    _check_overrides(metadata.get("overrides", {}), path)
     created = {name: version(name) for name in ("keras-rdanet", "keras", "numpy", "safetensors")}
     header = {
         "format_version": FORMAT_VERSION,
@@ -134,7 +137,8 @@ def read_metadata(path) -> dict:
         constructor arguments; `"created_with"`, versions.
 
     Raises:
-        ValueError: if the file was not written by `save_weights`.
+        ValueError: if the file was not written by `save_weights`, or asks for
+            a number beyond `MAX_OVERRIDE`.
         OSError: if it cannot be read.
     """
     try:
@@ -151,6 +155,7 @@ def read_metadata(path) -> dict:
             f"{path} does not say which preset it belongs to in format {FORMAT_VERSION}; "
             "`keras-rdanet convert` makes such a file from a checkpoint of the original code."
         )
+    _check_overrides(metadata["overrides"], path)
     return metadata
 
 
@@ -212,6 +217,17 @@ def _header(path):
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not a .safetensors file: unreadable header.") from error
     return entries, metadata
+
+
+def _check_overrides(overrides, path):
+    for name, value in overrides.items():
+        for item in value if isinstance(value, list | tuple) else [value]:
+            number = isinstance(item, int | float)
+            if not (isinstance(item, str) or (number and abs(item) <= MAX_OVERRIDE)):
+                raise ValueError(
+                    f"{path}: the override {name} = {value!r} is not text or a number up to "
+                    f"{MAX_OVERRIDE}."
+                )
 
 
 def _check_finite(tensors, source):

@@ -199,3 +199,16 @@ def test_a_file_from_elsewhere_has_no_preset(tmp_path, metadata):
     path.write_bytes(safetensors.numpy.save({"a": np.zeros(3, np.float32)}, metadata))
     with pytest.raises(ValueError, match="which preset"):
         store.read_metadata(path)
+
+
+@pytest.mark.parametrize("value", [513, -(10**9), float("nan"), {"a": 1}, None, [3, 10**6]])
+def test_overrides_that_ask_for_a_huge_network_are_refused(tmp_path, value):
+    path = tmp_path / "w.safetensors"
+    tensors = {"a": np.zeros(3, np.float32)}
+    metadata = {"preset": "a", "overrides": {"filters": value}}
+    with pytest.raises(ValueError, match="override filters"):
+        store.write_tensors(path, tensors, metadata)
+    header = {store.METADATA_KEY: json.dumps({"format_version": 1, **metadata})}
+    path.write_bytes(safetensors.numpy.save(tensors, header))
+    with pytest.raises(ValueError, match="override filters"):
+        store.read_metadata(path)
