@@ -194,8 +194,8 @@ def to_samples(values: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """Return float values as samples of a depth.
 
     Args:
-        values: Float; for integer depths nominally in [0, 1], clipped there and
-            rounded half to even.
+        values: Float and finite; for integer depths nominally in [0, 1], clipped
+            there and rounded half to even.
         dtype: uint8, uint16, or float32, which leaves the values alone.
     """
     dtype = np.dtype(dtype)

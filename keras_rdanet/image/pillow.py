@@ -67,19 +67,18 @@ def write_jpeg(stream: BinaryIO, pixels: np.ndarray, metadata: Metadata, quality
 
 
 def write_webp(stream: BinaryIO, pixels: np.ndarray, metadata: Metadata, quality: int) -> list[str]:
-    """Write a lossless WebP; gray becomes three equal channels."""
+    """Write a lossless WebP; gray becomes three equal channels, which no gray profile fits."""
     del quality
-    options = {
-        key: value
-        for key, value in (
-            ("exif", metadata.exif),
-            ("icc_profile", metadata.icc),
-            ("xmp", metadata.xmp),
-        )
-        if value
+    icc = metadata.icc
+    misfit = icc is not None and icc[16:20] == b"GRAY"
+    entries = {
+        "exif": metadata.exif,
+        "icc_profile": None if misfit else icc,
+        "xmp": metadata.xmp,
     }
+    options = {name: value for name, value in entries.items() if value}
     to_image(_three_channels(pixels)).save(stream, "WEBP", lossless=True, exact=True, **options)
-    return []
+    return ["ICC profile of gray"] if misfit else []
 
 
 def write_bmp(stream: BinaryIO, pixels: np.ndarray, metadata: Metadata, quality: int) -> list[str]:
@@ -106,7 +105,8 @@ def _plain_mode(image: ImageFile.ImageFile) -> str:
         return "RGBA" if has_alpha else "RGB"
     if image.mode == "P":
         palette = np.reshape(image.getpalette("RGB") or [], (-1, 3))
-        gray = (palette == palette[:, :1]).all()
+        # A profile, which is of RGB here, would not fit gray.
+        gray = "icc_profile" not in image.info and (palette == palette[:, :1]).all()
         return ("L" if gray else "RGB") + ("A" if has_alpha else "")
     if image.mode in ("LA", "RGBA"):
         return image.mode
