@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from keras_rdanet.cli.startup import load_tensorflow
+
 
 @click.command()
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -22,6 +24,7 @@ def train(config, overrides, resume, output):
     options = load_config(config, overrides)
     output = output or Path("runs") / config.parent.name / config.stem
 
+    load_tensorflow()
     from keras_rdanet.training.fit import train as run
 
     try:

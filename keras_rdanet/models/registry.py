@@ -23,6 +23,12 @@ FAMILIES = {
     if name.endswith("_gray")
 }
 
+# A name for a gray network and its RGB twin: (gray, RGB).
+FAMILIES = {
+    f"tsp_rdanet{size}": (f"tsp_rdanet{size}_gray", f"tsp_rdanet{size}_rgb")
+    for size in ("", "_small", "_tiny")
+}
+
 POLICIES = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
