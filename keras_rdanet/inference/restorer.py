@@ -172,7 +172,8 @@ class Restorer:
     def _precision_for(self, dtype):
         if self.precision != "auto":
             return self.precision
-        return "bfloat16" if dtype == np.uint8 and cpu_has_bfloat16() else "float32"
+        is_8_bit = np.dtype(dtype) == np.uint8
+        return "bfloat16" if is_8_bit and cpu_has_bfloat16() else "float32"
 
     def _open(self, name, precision):
         with self._opening:
