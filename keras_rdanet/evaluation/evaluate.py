@@ -1,11 +1,11 @@
 """Scoring a function from images to images on a test set."""
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,7 +14,7 @@ from keras_rdanet.data.sources import Source
 from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample, four_tiles, score
 from keras_rdanet.evaluation.report import environment
 from keras_rdanet.inference.image_function import ImageFunction
-from keras_rdanet.inference.open import is_file
+from keras_rdanet.inference.open import is_file, open_model
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import choose_tile, restore_tiled
 from keras_rdanet.weights import catalogue
@@ -76,17 +76,26 @@ class Result:
         }
 
 
-def identity(model: Any, function: ImageFunction) -> dict:
-    """Say which weights `open_model(model)` opened, with their SHA-256.
+def open_identified(
+    model: str | Path, *, precision: str | None = None, channels: int | None = None
+) -> tuple[ImageFunction, dict]:
+    """Open a model by name or path under the name that reports should have.
 
     Args:
-        model: A name or the path of a file.
-        function: What `open_model` made of it.
+        model, precision, channels: As in `inference.open.open_model`.
+
+    Returns:
+        The function, called by the full name of its weights or the name of
+        its file, and details for `evaluate`: the SHA-256 of the weights, and
+        which output is scored.
     """
+    function = open_model(model, precision=precision, channels=channels)
     if is_file(model):
-        return {"file": Path(model).name, "sha256": file_sha256(model)}
-    entry = catalogue.resolve(function.name)
-    return {"weights": entry.name, "sha256": entry.sha256}
+        name, sha256 = Path(model).name, file_sha256(model)
+    else:
+        entry = catalogue.resolve(function.name)
+        name, sha256 = entry.name, entry.sha256
+    return dataclasses.replace(function, name=name), {"sha256": sha256, "output": "last stage"}
 
 
 def evaluate(
@@ -112,7 +121,7 @@ def evaluate(
             original test code (`protocols.four_tiles`).
         ensemble: Whether to average over the eight flips and turns.
         limit: Take no more than this many images.
-        details: What else identifies the method: `identity`, parameters.
+        details: What else identifies the method: hash, parameters.
         on_image: Called with each sample and its restored image, unclipped.
         progress: Whether to show a bar.
 
@@ -150,7 +159,6 @@ def evaluate(
             "precision": function.precision,
             "tile": tile,
             "self_ensemble": ensemble,
-            "output": "last stage",
             **(details or {}),
         },
         protocol={

@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_rdanet.evaluation.report import environment, markdown_table, write_json, write_text
+from keras_rdanet.evaluation.report import (
+    environment,
+    markdown_table,
+    text_table,
+    write_json,
+    write_text,
+)
 
 
 def test_environment_names_versions_without_loading_tensorflow():
@@ -50,3 +56,8 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         write_text(path, b"bytes")
     assert [p.name for p in tmp_path.iterdir()] == ["scores.md"]
     assert path.read_text() == "old"
+
+
+def test_text_table_is_aligned():
+    table = text_table([{"image": "long name", "psnr": 28.3456}, {"image": "c", "s": 3}])
+    assert table.splitlines() == ["image       psnr  s", "long name  28.35", "c                 3"]

@@ -1,0 +1,159 @@
+"""Several methods on the same inputs: scores side by side, and pictures to look at."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from keras_rdanet.data.sources import Source
+from keras_rdanet.evaluation.baselines import baselines
+from keras_rdanet.evaluation.evaluate import Result, evaluate
+from keras_rdanet.evaluation.protocols import EvaluationProtocol
+from keras_rdanet.evaluation.report import cell, markdown_table
+from keras_rdanet.image.sheets import sheet
+from keras_rdanet.inference.image_function import ImageFunction
+
+# Side of the middle of an image that the sheet shows, and how many images of a protocol.
+CROP = 240
+PICTURES = 4
+
+
+@dataclass(frozen=True)
+class Method:
+    """What `compare` scores.
+
+    Args:
+        function: What restores.
+        tile, ensemble, details: As in `evaluate`.
+    """
+
+    function: ImageFunction
+    tile: str | int = "off"
+    ensemble: bool = False
+    details: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The scores of several methods by one protocol.
+
+    Args:
+        results: One a method.
+        pictures: The middle of the first images, a row an image: input,
+            methods, target, each with its caption.
+    """
+
+    results: tuple[Result, ...]
+    pictures: tuple[list[tuple[str, np.ndarray]], ...]
+
+    @property
+    def title(self) -> str:
+        """Protocol and noise level."""
+        protocol = self.results[0].protocol
+        return ", ".join(
+            [protocol["name"], *([f"sigma {protocol['sigma']:g}"] if "sigma" in protocol else [])]
+        )
+
+    def means(self) -> list[dict]:
+        """Return the mean scores as rows of a table, the input first."""
+        first = self.results[0]
+        rows = [{"method": "input", "PSNR (dB)": f"{first.mean('psnr_degraded'):.2f}"}]
+        for result in self.results:
+            rows.append(
+                {
+                    "method": result.method["name"],
+                    "PSNR (dB)": f"{result.mean('psnr'):.2f}",
+                    "SSIM": f"{result.mean('ssim'):.4f}",
+                    "s/image": f"{result.mean('seconds'):.3g}",
+                }
+            )
+        return rows
+
+    def images(self) -> list[dict]:
+        """Return the scores of each image as rows of a table."""
+        rows = []
+        for scores in zip(*(result.images for result in self.results), strict=True):
+            row = {"image": scores[0].name, "input (dB)": f"{scores[0].psnr_degraded:.2f}"}
+            for result, image in zip(self.results, scores, strict=True):
+                row[result.method["name"]] = f"{image.psnr:.2f} / {image.ssim:.4f}"
+            rows.append(row)
+        return rows
+
+    def markdown(self) -> str:
+        """Return means, scores of each image, protocol and methods as Markdown."""
+        protocol = self.results[0].protocol
+        details = [
+            "- " + ", ".join(f"{key}: {cell(value)}" for key, value in result.method.items())
+            for result in self.results
+        ]
+        parts = [
+            f"## {self.title}",
+            markdown_table(self.means()).rstrip(),
+            "PSNR (dB) / SSIM of each image:",
+            markdown_table(self.images()).rstrip(),
+            "Protocol:",
+            "\n".join(f"- {key}: {cell(value)}" for key, value in protocol.items()),
+            "Methods:",
+            "\n".join(details),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+
+def compare(
+    methods: Sequence[Method],
+    protocol: EvaluationProtocol,
+    source: Source,
+    *,
+    limit: int | None = None,
+    progress: bool = False,
+) -> Comparison:
+    """Score each method on the same degraded images; arguments as in `evaluate`."""
+    results, columns = [], []
+    for method in methods:
+        crops: list[tuple[np.ndarray, ...]] = []
+
+        def keep(sample, restored, crops=crops):
+            if len(crops) < PICTURES:
+                crops.append(tuple(map(_middle, (sample.degraded, restored, sample.target))))
+
+        results.append(
+            evaluate(
+                method.function,
+                protocol,
+                source,
+                tile=method.tile,
+                ensemble=method.ensemble,
+                details=method.details,
+                limit=limit,
+                progress=progress,
+                on_image=keep,
+            )
+        )
+        columns.append(crops)
+    return Comparison(tuple(results), tuple(_rows(results, columns)))
+
+
+def baseline_methods(sigma: float, channels: int) -> tuple[list[Method], list[str]]:
+    """Return the classical denoisers told the true sigma, and a line for each not installed."""
+    found, missing = baselines(sigma, channels)
+    return [Method(one.function, details=one.parameters) for one in found], missing
+
+
+def comparison_sheet(comparisons: Sequence[Comparison]) -> np.ndarray:
+    """Return one picture `(H, W, 3)` uint8: a row an image, input, methods, target."""
+    return sheet([row for comparison in comparisons for row in comparison.pictures])
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    top, left = (max(side - CROP, 0) // 2 for side in image.shape[:2])
+    return image[top : top + CROP, left : left + CROP].copy()
+
+
+def _rows(results, columns) -> Iterator[list[tuple[str, np.ndarray]]]:
+    """Yield the captioned pictures of each image: input, methods, target."""
+    for index, crops in enumerate(zip(*columns, strict=True)):
+        scores = [result.images[index] for result in results]
+        row = [(f"input {scores[0].psnr_degraded:.2f} dB", crops[0][0])]
+        for result, score, crop in zip(results, scores, crops, strict=True):
+            row.append((f"{result.method['name']} {score.psnr:.2f} dB", crop[1]))
+        yield [*row, (f"target {scores[0].name}", crops[0][2])]
