@@ -1,0 +1,129 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from keras_rdanet.cli.evaluate import evaluate
+from keras_rdanet.image.io import read_picture
+from keras_rdanet.models import registry
+from keras_rdanet.weights import store
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A network that changes nothing: all its weights are zero, the image passes by."""
+    path = tmp_path_factory.mktemp("weights") / "still.safetensors"
+    preset, overrides = "tsp_rdanet_tiny_gray", {"filters": 8}
+    model = registry.build(preset, **overrides)
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    store.save_weights(model, path, metadata={"preset": preset, "overrides": overrides})
+    return path
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    shades = np.linspace(40, 200, 18 * 22).reshape(18, 22)
+    for name in ("a", "b"):
+        cv2.imwrite(str(folder / f"{name}.png"), np.uint8(shades))
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(evaluate, [str(argument) for argument in arguments])
+
+
+def test_scores_are_printed_and_written(weights, images, tmp_path):
+    done = run(
+        *("--model", weights, "--data", images, "--sigma", 15, "--sigma", 25),
+        *("--self-ensemble", "--json", tmp_path / "s.json", "--markdown", tmp_path / "s.md"),
+        *("--sheet", tmp_path / "s.png"),
+    )
+    assert done.exit_code == 0, done.output
+    stored = json.loads((tmp_path / "s.json").read_text())
+    assert stored["data"] == "set"
+    assert [
+        (result["method"]["name"], result["protocol"]["sigma"]) for result in stored["results"]
+    ] == [
+        ("still.safetensors", 15),
+        ("still.safetensors x8", 15),
+        ("still.safetensors", 25),
+        ("still.safetensors x8", 25),
+    ]
+    first = stored["results"][0]
+    assert first["method"]["sha256"] == store.file_sha256(weights)
+    assert first["mean"]["psnr"] == pytest.approx(first["mean"]["psnr_degraded"], abs=0.01)
+    assert f"{first['mean']['psnr']:.2f}" in done.output
+    assert "a.png" in done.output
+    assert "sigma 25" in (tmp_path / "s.md").read_text()
+    assert read_picture(tmp_path / "s.png").samples.shape[-1] == 3
+
+
+def test_limit_and_baselines(weights, images):
+    done = run("--model", weights, "--data", images, "--sigma", 25, "--limit", 1, "--baselines")
+    assert done.exit_code == 0, done.output
+    assert "b.png" not in done.output
+    for name in ("OpenCV non-local means", "scikit-image wavelet", "BM3D"):
+        assert name in done.output
+
+
+def test_real_pairs(weights, images, tmp_path):
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    for path in images.iterdir():
+        cv2.imwrite(str(clean / path.name), cv2.imread(str(path), 0) + np.uint8(10))
+    done = run("--model", weights, "--pairs", images, clean)
+    assert done.exit_code == 0, done.output
+    assert f"{20 * np.log10(255 / 10):.2f}" in done.output
+
+
+def test_pairs_of_different_sizes_are_named(weights, images, tmp_path):
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    for path in images.iterdir():
+        cv2.imwrite(str(clean / path.name), np.zeros((10, 10), np.uint8))
+    done = run("--model", weights, "--pairs", images, clean)
+    assert isinstance(done.exception, ValueError)
+    assert "a.png is 22x18" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give either --data with --sigma, or --pairs"),
+        (["--data", "{images}"], "belong together"),
+        (["--pairs", "{images}", "{images}", "--sigma", "25"], "belong together"),
+        (["--pairs", "{images}", "{images}", "--baselines"], "need a known --sigma"),
+        (["--data", "{images}", "--sigma", "-1"], "Invalid value for '--sigma'"),
+        (["--data", "{images}", "--sigma", "25", "--tile", "large"], "off, auto, four or a number"),
+        (["--data", "{images}/nowhere", "--sigma", "25"], "does not exist"),
+    ],
+)
+def test_bad_usage_exits_with_2(arguments, message, images):
+    done = run("--model", "any", *(argument.format(images=images) for argument in arguments))
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_unknown_model_lists_the_known_ones(images):
+    done = run("--model", "nonsense", "--data", images, "--sigma", 25)
+    assert isinstance(done.exception, ValueError)
+    assert "nonsense" in str(done.exception)
+    assert "known" in str(done.exception)
+
+
+def test_empty_folder_and_unreadable_picture_are_named(weights, tmp_path):
+    arguments = ("--model", weights, "--data", tmp_path, "--sigma", 25)
+    assert str(tmp_path) in str(run(*arguments).exception)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    assert "broken.png" in str(run(*arguments).exception)
+
+
+def test_bad_target_fails_before_the_work(weights, images, tmp_path):
+    arguments = ("--model", "any", "--data", images, "--sigma", 25)
+    done = run(*arguments, "--sheet", tmp_path / "nowhere" / "s.png")
+    assert isinstance(done.exception, OSError)
+    assert "nowhere" in str(done.exception)
