@@ -54,6 +54,7 @@ def add(run, tag, task, data, terms, config, earlier, best, default, folder):
     metadata = store.read_metadata(trained)
     name = f"{metadata['preset']}.{tag}"
     file = folder / "files" / f"{name}.safetensors"
+    file.parent.mkdir(exist_ok=True)
     kept = {"preset": metadata["preset"], "overrides": metadata["overrides"], "task": task}
     store.write_tensors(file, store.read_tensors(trained), kept, "float16")
     model = registry.load(file)

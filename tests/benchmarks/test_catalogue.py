@@ -27,7 +27,6 @@ def script(monkeypatch):
 @pytest.fixture
 def call(script, tmp_path):
     """Run the script on an empty catalogue in `tmp_path`."""
-    (tmp_path / "files").mkdir()
     (tmp_path / "catalogue.json").write_text('{"weights": []}')
 
     def invoke(*arguments):
