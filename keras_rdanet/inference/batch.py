@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -290,7 +290,9 @@ class _Report:
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
-                self._records[record["file"]] = record
+                # What failed or was skipped is judged again.
+                if record["status"] == "ok":
+                    self._records[record["file"]] = record
             except (json.JSONDecodeError, KeyError, TypeError):
                 continue  # cut short when the run was killed
 
@@ -335,8 +337,9 @@ def _digest(restorer: Restorer, options: FileOptions) -> str:
         "precision": restorer.precision,
         "strength": restorer.strength,
         "self_ensemble": restorer.self_ensemble,
-        # A file that passed this limit comes out the same.
-        **asdict(replace(options, max_pixels=MAX_PIXELS)),
+        "strip_metadata": options.strip_metadata,
+        "add_noise": options.add_noise,
+        "seed": options.seed,
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -70,7 +70,8 @@ class Restorer:
         self._members: tuple[str, str] | None = None
         if not isinstance(model, str | Path):
             model = open_model(model, precision=None if precision == "auto" else precision)
-        elif not is_file(model):
+        self._is_name = not isinstance(model, ImageFunction) and not is_file(model)
+        if self._is_name:
             self._members = family_members(model)
             if self._members is None:
                 catalogue.resolve(str(model))
@@ -159,7 +160,7 @@ class Restorer:
         else:
             function = self._open(self._name_for(channels), self._precision_for(dtype))
         if channels == 3 and function.channels == 1:
-            sibling = isinstance(self.model, str) and rgb_sibling(self.model)
+            sibling = self._is_name and rgb_sibling(self.model)
             raise ValueError(
                 f"{function.name} restores gray pictures and this one is RGB; use "
                 + (f"{sibling}." if sibling else "an RGB model.")

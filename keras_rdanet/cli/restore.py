@@ -1,0 +1,235 @@
+"""`keras-rdanet restore`: a picture, or a folder of them."""
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import click
+
+
+class _Tile(click.ParamType):
+    name = "auto|off|N"
+
+    def convert(self, value, param, ctx):
+        from keras_rdanet.inference.tiling import check_tile
+
+        tile = int(value) if str(value).isdecimal() else value
+        try:
+            check_tile(tile)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return tile
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    metavar="NAME|FILE",
+    help="A network that ships with the package (see `keras-rdanet models`) or a weights file; "
+    "without it, a small one that suits most pictures.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="Share of the restored picture in the result; 0 changes nothing.",
+)
+@click.option("--self-ensemble", is_flag=True, help="Slightly better, eight times slower.")
+@click.option(
+    "--tile",
+    type=_Tile(),
+    default="auto",
+    show_default=True,
+    help="Side of the tiles in pixels; auto fits them to 2 GB of memory.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bfloat16 for 8-bit pictures if the processor has it.",
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="Also write a picture that is IN in its left half and OUT in its right half.",
+)
+@click.option("--sigma-estimate", is_flag=True, help="Print the estimated noise level.")
+@click.option(
+    "--add-noise",
+    type=click.FloatRange(0),
+    metavar="SIGMA",
+    help="Add Gaussian noise first, in gray levels of 255, to try things out.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of --add-noise.")
+@click.option("--strip-metadata", is_flag=True, help="Write no EXIF, ICC profile or XMP.")
+@click.option("--max-pixels", type=click.IntRange(1), help="Refuse larger pictures.")
+@click.option("--recursive", is_flag=True, help="Folders: include sub-folders.")
+@click.option("--resume", is_flag=True, help="Folders: leave out what is done already.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Folders: threads that read and write files.",
+)
+def restore(
+    source,
+    target,
+    model,
+    strength,
+    self_ensemble,
+    tile,
+    precision,
+    compare,
+    sigma_estimate,
+    add_noise,
+    seed,
+    strip_metadata,
+    max_pixels,
+    recursive,
+    resume,
+    jobs,
+):
+    """Restore the picture IN, or all pictures in the folder IN, to OUT.
+
+    The result keeps the depth, alpha, EXIF and ICC profile of IN; the suffix
+    of OUT chooses PNG, JPEG, WebP, TIFF or BMP. An older OUT is replaced, IN
+    never. A folder OUT gets the names of IN and a report.jsonl.
+    """
+    from keras_rdanet.image.io import MAX_PIXELS
+    from keras_rdanet.inference.batch import FileOptions
+    from keras_rdanet.inference.restorer import Restorer
+
+    if compare is not None and source.is_dir():
+        raise click.UsageError("--compare goes with a single picture, not with a folder.")
+    _print_warnings_as_lines()
+    options = FileOptions(
+        strip_metadata=strip_metadata,
+        add_noise=add_noise,
+        seed=seed,
+        estimate_noise=sigma_estimate,
+        max_pixels=max_pixels or MAX_PIXELS,
+    )
+
+    def open_restorer(channels, dtype):
+        with _framework_kept_quiet():
+            restorer = Restorer(
+                model,
+                tile=tile,
+                precision=precision,
+                strength=strength,
+                self_ensemble=self_ensemble,
+            )
+            restorer.function_for(channels, dtype)
+        return restorer
+
+    if source.is_dir():
+        _restore_folder(open_restorer, source, target, options, recursive, resume, jobs)
+    else:
+        _restore_file(open_restorer, source, target, options, compare)
+
+
+def _restore_file(open_restorer, source, target, options, compare):
+    from keras_rdanet.inference.batch import check_file, restore_file
+
+    if target.is_dir():
+        target = target / source.name
+    # A file that cannot be used shall not wait for a framework to load.
+    header = check_file(source, target, options, compare=compare)
+    restorer = open_restorer(header.channels, header.dtype)
+    with contextlib.ExitStack() as stack:
+        facts = restore_file(
+            restorer, source, target, options, compare=compare, on_tile=_tile_bar(stack)
+        )
+    _print_sigma(source, facts)
+    click.echo(
+        f"{target}: {facts['width']} x {facts['height']} pixels, "
+        f"{facts['model']} in {facts['precision']}, {facts['seconds']:.1f} s"
+    )
+
+
+def _restore_folder(open_restorer, source, target, options, recursive, resume, jobs):
+    from tqdm import tqdm
+
+    from keras_rdanet.inference.batch import REPORT, find_pictures, restore_folder
+
+    find_pictures(source, target, recursive)
+    restorer = open_restorer(1, "uint8")
+
+    def tell(record):
+        with tqdm.external_write_mode():
+            if record["status"] == "failed":
+                click.echo(f"keras-rdanet: {record['file']}: {record['reason']}", err=True)
+            _print_sigma(record["file"], record)
+
+    new = restore_folder(
+        restorer,
+        source,
+        target,
+        options,
+        recursive=recursive,
+        resume=resume,
+        jobs=jobs,
+        on_record=tell,
+    )
+    counts = {
+        status: sum(record["status"] == status for record in new)
+        for status in ("ok", "failed", "skipped")
+    }
+    summary = ", ".join(f"{count} {status}" for status, count in counts.items())
+    click.echo(f"{summary}; see {target / REPORT}")
+    if counts["failed"]:
+        sys.exit(1)
+
+
+def _print_sigma(name, facts):
+    if "sigma" in facts:
+        click.echo(f"{name}: estimated noise sigma {facts['sigma']:.1f} (of 255)")
+
+
+def _tile_bar(stack):
+    """A callback that shows a bar, on a terminal, once there is more than one tile."""
+    from tqdm import tqdm
+
+    bars: list[tqdm] = []
+
+    def on_tile(done, total):
+        if total == 1:
+            return
+        if not bars:
+            bars.append(stack.enter_context(tqdm(total=total, unit="tile", disable=None)))
+        bars[0].total = total
+        bars[0].n = done
+        bars[0].refresh()
+
+    return on_tile
+
+
+def _print_warnings_as_lines():
+    def show(message, *_):
+        click.echo(f"keras-rdanet: {' '.join(str(message).split())}", err=True)
+
+    warnings.showwarning = show
+    logging.basicConfig(format="keras-rdanet: %(message)s")
+
+
+@contextlib.contextmanager
+def _framework_kept_quiet():
+    """Hide what TensorFlow writes to the stderr of the process while it loads."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
