@@ -24,17 +24,19 @@ def write_results(
     command: str,
     notes: str = "",
     settings: Mapping | None = None,
+    table: Sequence[Mapping] | None = None,
     folder: Path = RESULTS,
 ) -> None:
     """Write `results/NAME.json` and `results/NAME.md`.
 
     Args:
         name: File name without suffix.
-        rows: Flat dicts, one a line of the table.
+        rows: Flat dicts, one a measurement; the lines of the table unless `table` is given.
         title: Heading of the Markdown file.
         command: What to run to get these numbers again.
         notes: A paragraph or two under the table: how to read it.
         settings: What the rows have in common; JSON only, say the rest in `notes`.
+        table: The lines of the Markdown table, where it arranges the rows otherwise.
         folder: Where to write; tests write elsewhere.
     """
     device = stamp()
@@ -51,7 +53,7 @@ def write_results(
     paragraphs = [
         f"# {title}",
         f"`{command}`",
-        markdown_table(rows).rstrip(),
+        markdown_table(rows if table is None else table).rstrip(),
         *([notes] if notes else []),
         f"Measured on {where}; {device['system']}, Python {device['python']}; {versions}.",
     ]
