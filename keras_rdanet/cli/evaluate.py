@@ -13,11 +13,16 @@ class _Tile(click.ParamType):
     name = "off|auto|four|N"
 
     def convert(self, value, param, ctx):
-        if isinstance(value, int) or value in ("off", "auto", "four"):
-            return value
-        if not value.isdigit():
-            self.fail("must be off, auto, four or a number of pixels", param, ctx)
-        return int(value)
+        from keras_rdanet.inference.tiling import check_tile
+
+        tile = int(value) if str(value).isdecimal() else value
+        if tile == "four":
+            return tile
+        try:
+            check_tile(tile)
+        except ValueError as error:
+            self.fail(f"{error} Or 'four'.", param, ctx)
+        return tile
 
 
 @click.command()

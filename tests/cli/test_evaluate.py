@@ -98,7 +98,8 @@ def test_pairs_of_different_sizes_are_named(weights, images, tmp_path):
         (["--pairs", "{images}", "{images}", "--sigma", "25"], "belong together"),
         (["--pairs", "{images}", "{images}", "--baselines"], "need a known --sigma"),
         (["--data", "{images}", "--sigma", "-1"], "Invalid value for '--sigma'"),
-        (["--data", "{images}", "--sigma", "25", "--tile", "large"], "off, auto, four or a number"),
+        (["--data", "{images}", "--sigma", "25", "--tile", "large"], "Or 'four'"),
+        (["--data", "{images}", "--sigma", "25", "--tile", "8"], "from 32"),
         (["--data", "{images}/nowhere", "--sigma", "25"], "does not exist"),
     ],
 )
