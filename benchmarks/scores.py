@@ -107,10 +107,15 @@ def main(data, models, precisions, baselines, limit, cache, results):
             if function.channels == channels:
                 for name, sigma in [(name, sigma) for name in sets for sigma in SIGMAS]:
                     add(Method(function, details=details), name, sigma)
+    others = []
     for channels, sets in SETS.items() if baselines else ():
-        for name, sigma in [(name, sigma) for name in sets for sigma in SIGMAS]:
-            for method in baseline_methods(sigma, channels)[0]:
-                add(method, name, sigma)
+        for sigma in SIGMAS:
+            methods, missing = baseline_methods(sigma, channels)
+            others += [(method, name, sigma) for name in sets for method in methods]
+            click.echo("".join(f"{line}\n" for line in missing), nl=False, err=True)
+    # BM3D takes longer than all the rest together.
+    for other in sorted(others, key=lambda other: other[0].function.name == "BM3D"):
+        add(*other)
     if limit is None:
         write_results(
             "scores",
