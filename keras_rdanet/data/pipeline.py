@@ -112,9 +112,13 @@ def batches(
         else:
             start, size = tf.gather(resident.start, images), tf.gather(resident.size, images)
             pixels = _Pixels(start, size, resident.planes)
+
+        def cut(drawn):
+            index = _patch_index(pixels, drawn if augment else drawn * [1, 1, 0], patch_size)
+            return tuple(tf.gather(plane, index) for plane in pixels.planes)
+
         drawn = _draw(block, (crops_per_image, batch_size, 3), seed)
-        index = _patch_index(pixels, drawn if augment else drawn * [1, 1, 0], patch_size)
-        return tuple(tf.gather(plane, index) for plane in pixels.planes)
+        return tf.map_fn(cut, drawn, fn_output_signature=tuple(dtypes))
 
     def scale(step, planes):
         images = [tf.cast(p, tf.float32) / _WHITE[d] for p, d in zip(planes, dtypes, strict=True)]
@@ -167,6 +171,8 @@ def _check_sizes(source, headers, patch_size):
 def _fits_in_ram(headers, channels, dtypes) -> bool:
     pixels = sum(target.height * target.width for *_, target in headers)
     size = pixels * channels * sum(np.dtype(d).itemsize for d in dtypes)
+    if not hasattr(os, "sysconf"):  # Windows
+        return size <= CACHE_BUDGET
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return size <= min(CACHE_BUDGET, memory // 4)
 
@@ -190,8 +196,9 @@ def _load(source, headers, channels, dtypes, workers) -> _Pixels:
         done = pool.map(load, range(len(source)))
         for _ in tqdm(done, "Decoding", len(source), unit="image", leave=False, disable=None):
             pass
-    tensors = [tf.constant(plane) for plane in planes]
-    pixels = _Pixels(tf.constant(start[:-1]), tf.constant(size), tensors)
+    with tf.device("CPU"):
+        tensors = [tf.constant(plane) for plane in planes]
+        pixels = _Pixels(tf.constant(start[:-1]), tf.constant(size), tensors)
     _RESIDENT[source, channels] = pixels
     return pixels
 
@@ -253,23 +260,24 @@ def _draw(block, shape, seed):
 
 
 def _patch_index(pixels: _Pixels, drawn: tf.Tensor, patch_size: int) -> tf.Tensor:
-    """Number the pixels of one patch for every row of `drawn`.
+    """Number the pixels of one patch of every image.
 
     A patch that is turned or flipped is a walk over the image in other strides,
     so one gather crops and transforms at once.
 
     Args:
         pixels: The `B` images to cut from.
-        drawn: `(K, B, 3)` int64, any integers; they choose top, left and transform.
+        drawn: `(B, 3)` int64, any integers; they choose top, left and transform.
         patch_size: Height and width of a patch.
 
     Returns:
-        `(K, B, P, P)` int64.
+        `(B, P, P)` int64.
     """
     height, width = tf.unstack(pixels.size, axis=1)
-    top = drawn[..., 0] % (height - patch_size + 1)
-    left = drawn[..., 1] % (width - patch_size + 1)
-    flip_rows, flip_columns, transpose = (drawn[..., 2] // n % 2 for n in (1, 2, 4))
+    top, left, mode = tf.unstack(drawn, axis=1)
+    top %= height - patch_size + 1
+    left %= width - patch_size + 1
+    flip_rows, flip_columns, transpose = (mode // n % 2 for n in (1, 2, 4))
     last = patch_size - 1
     origin = pixels.start + (top + flip_rows * last) * width + left + flip_columns * last
     down = (1 - 2 * flip_rows) * width
