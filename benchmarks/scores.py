@@ -2,9 +2,10 @@
 
     python benchmarks/scores.py --data FOLDER_WITH_THE_SETS
 
-Every finished measurement is kept in --cache, so that an interrupted run goes
-on where it was and the slow classical methods run once; delete the folder to
-measure again. Writes results/scores.json and .md.
+Every finished measurement is kept in --cache, as `keras-rdanet evaluate --json`
+writes it, so that an interrupted run goes on where it was and the slow
+classical methods run once; delete the folder to measure again. Writes
+results/scores.json and .md.
 """
 
 import hashlib
@@ -45,8 +46,8 @@ def measure(method, data, sigma, limit, cache):
             limit=limit,
             progress=True,
         )
-        write_json(stored, result.as_dict())
-    return json.loads(stored.read_text(encoding="utf-8"))
+        write_json(stored, {"data": data.name, "results": [result.as_dict()]})
+    return json.loads(stored.read_text(encoding="utf-8"))["results"][0]
 
 
 def row(data, sigma, result):
@@ -58,6 +59,7 @@ def row(data, sigma, result):
         "precision": method["precision"],
         "sigma": sigma,
         **result["mean"],
+        "seconds_per_image": result["seconds_per_image"],
         "images": protocol["images"],
         "degraded_sha256": protocol["degraded_sha256"],
         "details": {k: v for k, v in method.items() if k not in ("name", "precision")},
@@ -74,7 +76,7 @@ def arrange(rows):
         cells = lines.setdefault(key, dict(zip(("data", "method", "precision"), key, strict=True)))
         cells[f"sigma {one['sigma']}"] = f"{one['psnr']:.2f} / {one['ssim']:.4f}"
         if one["sigma"] == 25:
-            cells["s/image"] = f"{one['seconds']:.3g}"
+            cells["s/image"] = f"{one['seconds_per_image']:.3g}"
     return [lines[key] for key in sorted(lines, key=lambda key: key[0])]
 
 

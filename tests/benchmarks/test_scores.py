@@ -57,7 +57,7 @@ def test_finished_measurements_are_taken_from_the_cache(run, tmp_path):
     run()
     (first, *_) = sorted((tmp_path / "cache").glob("set12-sigma25-*.json"))
     stored = json.loads(first.read_text())
-    stored["mean"]["psnr"] = 99.0
+    stored["results"][0]["mean"]["psnr"] = 99.0
     first.write_text(json.dumps(stored))
     run()
     found = {(row["data"], row["sigma"]): row["psnr"] for row in rows(tmp_path)}

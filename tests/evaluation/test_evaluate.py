@@ -69,6 +69,7 @@ def test_protocol_and_identity_are_recorded(images, tmp_path):
     assert stored["protocol"]["images_converted"] == 0
     assert stored["images"][1]["name"] == "b.png"
     assert stored["mean"]["psnr"] == result.mean("psnr")
+    assert stored["seconds_per_image"] == np.mean([image.seconds for image in result.images])
     assert "numpy" in stored["environment"]["versions"]
 
 
