@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from keras_rdanet.cli.startup import load_tensorflow
+
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 SHOWN_IMAGES = 15
@@ -101,6 +103,7 @@ def evaluate(
 
     source = sources.folder(data, recursive=False) if data else sources.pairs(*pairs)
     channels = source.headers(0)[-1].channels
+    load_tensorflow()
     function, details = open_identified(model, precision=precision, channels=channels)
     methods = [Method(function, tile=tile, details=details)]
     if self_ensemble:

@@ -160,7 +160,7 @@ def evaluate(
             on_image(sample, restored)
     return Result(
         method={
-            "name": restoring.name,
+            "name": restoring.name if tile == "off" else f"{restoring.name}, tile {tile}",
             "channels": function.channels,
             "precision": function.precision,
             "tile": tile,

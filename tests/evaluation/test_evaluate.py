@@ -60,7 +60,7 @@ def test_protocol_and_identity_are_recorded(images, tmp_path):
     result = evaluate(IDENTITY, GaussianNoise(15), images, tile=32, details={"sha256": "abc"})
     write_json(tmp_path / "out" / "scores.json", result.as_dict())
     stored = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert stored["method"]["name"] == "identity"
+    assert stored["method"]["name"] == "identity, tile 32"
     assert stored["method"]["sha256"] == "abc"
     assert stored["method"]["tile"] == 32
     assert stored["protocol"]["sigma"] == 15
