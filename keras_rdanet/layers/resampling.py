@@ -24,3 +24,37 @@ class PadTo(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         features, like = input_shape
         return (*like[:3], features[3])
+
+
+@keras.saving.register_keras_serializable(package="keras_rdanet")
+class PixelShuffle(keras.layers.Layer):
+    """Turns blocks of `factor**2` channels into blocks of `factor` by `factor` pixels.
+
+    Channel `c * factor**2 + i * factor + j` becomes row `i` and column `j` of
+    channel `c`: PyTorch's order, so that its weights fit; `depth_to_space`
+    has the channel last.
+
+    Args:
+        factor: Of the enlargement.
+
+    Input: `(B, H, W, factor**2 * C)`; output: `(B, factor * H, factor * W, C)`.
+    """
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, features):
+        batch, height, width, channels = ops.shape(features)
+        r, c = self.factor, channels // self.factor**2
+        blocks = ops.reshape(features, (batch, height, width, c, r, r))
+        blocks = ops.transpose(blocks, (0, 1, 4, 2, 5, 3))
+        return ops.reshape(blocks, (batch, height * r, width * r, c))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        enlarged = [None if side is None else side * self.factor for side in (height, width)]
+        return (batch, *enlarged, channels // self.factor**2)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
