@@ -1,12 +1,10 @@
 """From the options of a run to its parts."""
 
-from pathlib import Path
-
 import keras
 import tensorflow as tf
 
 from keras_rdanet.config import RunConfig
-from keras_rdanet.data import pipeline, sources
+from keras_rdanet.data import pipeline, sources, tfrecords
 from keras_rdanet.degradations.noise import GaussianNoise
 from keras_rdanet.keras_metrics import PSNR
 from keras_rdanet.losses import RestorationLoss
@@ -126,11 +124,7 @@ def open_source(config: RunConfig) -> sources.Source:
     options = config.data
     if options.target is not None:
         return sources.pairs(options.train, options.target)
-    if (Path(options.train) / "manifest.json").exists():
-        from keras_rdanet.data import tfrecords
-
-        return tfrecords.packed(options.train)
-    return sources.folder(options.train)
+    return tfrecords.open_folder(options.train)
 
 
 def build_batches(

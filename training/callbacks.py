@@ -83,14 +83,14 @@ class Progress(keras.callbacks.Callback):
     Args:
         total: Steps of the whole run.
         start_step: Steps done before.
-        waited: Gives the seconds spent waiting for input so far.
+        input_wait: Gives the share of time spent waiting for input so far.
     """
 
-    def __init__(self, total: int, start_step: int, waited: Callable[[], float]):
+    def __init__(self, total: int, start_step: int, input_wait: Callable[[], float]):
         super().__init__()
         self.total = total
         self.start_step = start_step
-        self.waited = waited
+        self.input_wait = input_wait
 
     def on_train_begin(self, logs=None):
         """Open the bar; where nobody looks, it writes a line a minute."""
@@ -102,13 +102,11 @@ class Progress(keras.callbacks.Callback):
             mininterval=60 if quiet else 0.5,
             dynamic_ncols=not quiet,
         )
-        self.began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         """Move the bar."""
-        share = 100 * self.waited() / (time.perf_counter() - self.began)
         self.bar.set_postfix_str(
-            f"loss {float(logs['loss']):.5f}, input wait {share:.0f}%", refresh=False
+            f"loss {float(logs['loss']):.5f}, input wait {self.input_wait():.0%}", refresh=False
         )
         self.bar.update()
 

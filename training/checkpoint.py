@@ -33,10 +33,7 @@ def save_checkpoint(path: str | Path, model, state: dict) -> None:
     Raises:
         OSError: if the file cannot be written; an older one is then untouched.
     """
-    arrays = {
-        name: np.array(variable, order="C")
-        for name, variable in _variables(model).items()
-    }
+    arrays = {name: np.array(variable, order="C") for name, variable in _variables(model).items()}
     metadata = {"format": FORMAT, "state": json.dumps(state)}
     with replacing(path) as temporary:
         save_file(arrays, temporary, metadata)

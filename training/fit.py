@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,7 @@ import tensorflow as tf
 
 from keras_rdanet.config import RunConfig
 from keras_rdanet.data import sources
+from keras_rdanet.data.pipeline import InputWait
 from keras_rdanet.evaluation import protocols
 from keras_rdanet.files import replacing
 from keras_rdanet.training import build, callbacks
@@ -75,7 +75,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
 
 def _fit(model, config, output, state, samples) -> float:
     start = state["step"]
-    wait = _InputWait(build.build_batches(config, model, start))
+    wait = InputWait()
     epochs = config.steps // config.checkpoint_steps
     metadata = {
         "preset": config.model.preset,
@@ -89,7 +89,7 @@ def _fit(model, config, output, state, samples) -> float:
 
     watchers: list[keras.callbacks.Callback] = [
         callbacks.NaNGuard(output, batch_at, start),
-        callbacks.Progress(config.steps, start, lambda: wait.seconds),
+        callbacks.Progress(config.steps, start, wait.share),
     ]
     if samples:
         watchers.append(callbacks.Validation(samples, output / "samples", config.checkpoint_steps))
@@ -97,10 +97,8 @@ def _fit(model, config, output, state, samples) -> float:
         callbacks.Checkpoint(output, state, config.checkpoint_steps, metadata),
         keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
     ]
-    began = time.perf_counter()
     model.fit(
-        # Replicas split the batches themselves, which a generator prevents.
-        wait.dataset() if config.distribution == "none" else wait.batches,
+        wait.watch(build.build_batches(config, model, start)),
         initial_epoch=start // config.checkpoint_steps,
         epochs=epochs,
         steps_per_epoch=config.checkpoint_steps,
@@ -108,35 +106,7 @@ def _fit(model, config, output, state, samples) -> float:
         verbose=0,
         shuffle=False,
     )
-    return wait.seconds / (time.perf_counter() - began)
-
-
-class _InputWait:
-    """A dataset that knows how long its consumer waited for batches.
-
-    `model.fit` takes batches inside its compiled step, where no clock runs; a
-    generator without a buffer behind it does its waiting for the consumer.
-    """
-
-    def __init__(self, batches: tf.data.Dataset):
-        self.batches = batches
-        self.seconds = 0.0
-
-    def _timed(self):
-        iterator = iter(self.batches)
-        while True:
-            began = time.perf_counter()
-            batch = next(iterator, None)
-            self.seconds += time.perf_counter() - began
-            if batch is None:
-                return
-            yield batch
-
-    def dataset(self) -> tf.data.Dataset:
-        """The same batches, timed."""
-        return tf.data.Dataset.from_generator(
-            self._timed, output_signature=self.batches.element_spec
-        )
+    return wait.share()
 
 
 def _validation_samples(config, model):

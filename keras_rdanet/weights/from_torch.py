@@ -144,7 +144,10 @@ def _read_pth(path):
         try:
             return torch.load(file, weights_only=True, map_location="cpu")
         except Exception as error:  # torch has no common class for damaged files
-            raise ValueError(f"{path} is not a checkpoint of plain tensors: {error}") from error
+            raise ValueError(
+                f"{path} is damaged or holds more than tensors; such files can run code and are "
+                "never loaded. Save the bare state dict where the file came from."
+            ) from error
 
 
 def _state_dict(checkpoint):
