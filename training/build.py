@@ -32,6 +32,7 @@ def build_model(config: RunConfig) -> RestorationModel:
     return model
 
 
+@keras.saving.register_keras_serializable(package="keras_rdanet")
 class L2Adam(keras.optimizers.Adam):
     """Adam whose weight decay is a term of the gradient, as PyTorch's.
 

@@ -44,7 +44,13 @@ def main():
     """Run the command: exit 0 when done, 1 when a run failed, 2 on bad usage."""
     try:
         command(prog_name="keras-rdanet")
+    except ModuleNotFoundError as error:
+        _fail(f'{error.name} is not installed; pip install "keras-rdanet[train]" brings it')
     except (ValueError, ImportError, OSError) as error:
-        # One line on stderr: users get the reason, not our stack.
-        click.echo(f"keras-rdanet: {' '.join(str(error).split())}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+
+
+def _fail(reason):
+    # One line on stderr: users get the reason, not our stack.
+    click.echo(f"keras-rdanet: {' '.join(reason.split())}", err=True)
+    sys.exit(1)

@@ -1,34 +1,31 @@
 """Loading TensorFlow for a command."""
 
+import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 
-def load_tensorflow() -> None:
-    """Import TensorFlow and find its devices, without its start-up messages.
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hide what TensorFlow writes to the stderr of the process while it starts.
 
-    They are shown all the same when it fails, or when the user set
+    It is shown all the same when the block fails, or when the user set
     `TF_CPP_MIN_LOG_LEVEL`.
-
-    Raises:
-        ImportError: naming the extra to install.
     """
-    chatty = "TF_CPP_MIN_LOG_LEVEL" in os.environ
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as messages:
-        if not chatty:
-            os.dup2(messages.fileno(), 2)
+        os.dup2(messages.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            tf.config.list_physical_devices()
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                f'{error.name} is not installed; install it with: pip install "keras-rdanet[train]"'
-            ) from None
+            yield
+        except (ValueError, OSError, ImportError):
+            raise  # an error of ours, which says enough
         except BaseException:
             messages.seek(0)
             os.write(stderr, messages.read())
@@ -36,3 +33,11 @@ def load_tensorflow() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow and find its devices, quietly."""
+    with quiet():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
