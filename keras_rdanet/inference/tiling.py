@@ -26,6 +26,10 @@ NONLOCAL_TILE = 64
 # what these cost in PSNR.
 POOLED_OVERLAP = 1 / 8
 
+# Tiles start on multiples of this, which keeps the grid of networks with strides
+# where it is in the whole picture.
+STRIDE_UNIT = 4
+
 _OUT_OF_MEMORY = (
     "resourceexhausted",
     "out of memory",
@@ -60,8 +64,9 @@ def choose_tile(
         height: Of the picture.
         width: Of the picture.
         tile: `"auto"`: the whole picture if its working memory fits in
-            `TILE_MEMORY`, else square tiles that do. `"off"`: the whole
-            picture. A number: square tiles of that side, at least `MIN_TILE`.
+            `TILE_MEMORY`, else the tiles that do and overlap no more than
+            they must. `"off"`: the whole picture. A number: square tiles of
+            that side, at least `MIN_TILE`.
         max_pixels: The area of a tile that memory sufficed for, once it has run out.
 
     Raises:
@@ -92,7 +97,8 @@ def choose_tile(
         if height * width <= pixels:
             return height, width
         side = max(math.isqrt(pixels) // 32 * 32, MIN_TILE)
-        return side, side
+        overlap = default_overlap(function, (side, side))
+        return _even(function, height, side, overlap), _even(function, width, side, overlap)
     side = int(tile)
     side = min(side, max(math.isqrt(max_pixels), MIN_TILE)) if max_pixels else side
     return side, side
@@ -104,6 +110,15 @@ def default_overlap(function: ImageFunction, tile_size: tuple[int, int]) -> int:
     if function.radius is not None:
         return min(2 * function.radius, limit)
     return min(round(max(tile_size) * POOLED_OVERLAP), limit)
+
+
+def _even(function, length, tile, overlap):
+    """The shortest tile of which no more are needed, so that little is computed twice."""
+    if length <= tile:
+        return length
+    unit = math.lcm(function.multiple, STRIDE_UNIT)
+    count = -(-(length - overlap) // max((tile - overlap) // unit * unit, unit))
+    return min(_round_up(-(-(length - overlap) // count), unit) + overlap, tile)
 
 
 def restore_tiled(
@@ -201,14 +216,13 @@ def _bands(
 def _axis(function, length, tile, overlap) -> tuple[list[int], int, np.ndarray]:
     """Where the tiles start along one axis, how long they are, and their weights."""
     multiple = function.multiple
-    # Starts on multiples keep the grid of strided networks where it is in the whole picture.
-    stride_unit = math.lcm(multiple, 4)
+    unit = math.lcm(multiple, STRIDE_UNIT)
     padded = _round_up(max(length, function.min_size), multiple)
     if function.tile_shape is not None:
         padded = max(padded, tile)
     tile = min(_round_up(max(tile, function.min_size), multiple), padded)
     overlap = min(overlap, tile // 2)
-    stride = max((tile - overlap) // stride_unit * stride_unit, multiple)
+    stride = max((tile - overlap) // unit * unit, multiple)
     starts = [*range(0, padded - tile, stride), padded - tile]
     return starts, tile, _fade(function, starts, tile, tile - stride)
 
