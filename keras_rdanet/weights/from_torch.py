@@ -19,7 +19,7 @@ CONV_AXES = (2, 3, 1, 0)
 # Beyond any checkpoint of these networks; a small .npz can claim much more.
 MAX_NPZ_BYTES = 2**32
 
-Rules = Sequence[tuple[str, str]]
+Rules = Sequence[tuple[str, str | float | list]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def from_torch(model, source, *, torch_names: Rules | None = None, strict: bool 
             without a match stays as it is. Then `.weight` means `.kernel`,
             and dots become slashes: that is the path of a Keras variable.
             Several names may lead to one variable if their values are equal.
+            A number or nested list in place of a name is a constant of our
+            network, which the tensor must equal; it is then left out.
             The default is the table `torch_names/<model file>.json`.
         strict: Whether missing and unused tensors are an error.
 
@@ -63,18 +65,22 @@ def from_torch(model, source, *, torch_names: Rules | None = None, strict: bool 
 
     Raises:
         ValueError: if tensors are missing or unused while `strict`, a shape
-            does not fit, a value is not finite, or shared values differ. The
-            model then keeps its weights.
+            does not fit, a value is not finite, or shared values or constants differ.
+            The model then keeps its weights.
         OSError: if the file cannot be read.
         ImportError: if a `.pth` file needs PyTorch and it is not installed.
     """
     tensors = _state_dict(source if isinstance(source, Mapping) else read_checkpoint(source))
-    rules = _rules_of(model) if torch_names is None else torch_names
+    if torch_names is None:
+        torch_names = rules_for(type(model).__module__.rpartition(".")[2])
     variables = store.variables_by_path(model)
     arrays: dict[str, np.ndarray] = {}
     unused = []
     for name, tensor in tensors.items():
-        path = keras_path(name, rules)
+        if (constant := _constant(name, torch_names)) is not None:
+            _check_constant(tensor, constant, name)
+            continue
+        path = keras_path(name, torch_names)
         if path not in variables:
             unused.append(name)
             continue
@@ -94,7 +100,7 @@ def from_torch(model, source, *, torch_names: Rules | None = None, strict: bool 
 def keras_path(name: str, rules: Rules) -> str:
     """The path of the Keras variable that a PyTorch name stands for."""
     for pattern, replacement in rules:
-        if match := re.fullmatch(pattern, name):
+        if isinstance(replacement, str) and (match := re.fullmatch(pattern, name)):
             name = match.expand(replacement)
             break
     return re.sub(r"\.weight$", ".kernel", name).replace(".", "/")
@@ -160,18 +166,39 @@ def _state_dict(checkpoint):
     return tensors
 
 
-def _rules_of(model):
-    """The table for the file that defines the network."""
-    network = type(model).__module__.rpartition(".")[2]
+def rules_for(network: str) -> Rules:
+    """The table of PyTorch names for a file of `keras_rdanet.models`, such as `"tsp_rdanet"`.
+
+    Raises:
+        ValueError: if there is none.
+    """
     table = resources.files("keras_rdanet.weights") / "torch_names" / f"{network}.json"
     if not table.is_file():
         raise ValueError(f"There is no table of PyTorch names for {network}; pass `torch_names`.")
     return json.loads(table.read_text(encoding="utf-8"))["rules"]
 
 
+def _constant(name, rules):
+    """The value that a tensor must have because our network has it built in, or `None`."""
+    return next((v for p, v in rules if not isinstance(v, str) and re.fullmatch(p, name)), None)
+
+
+def _check_constant(tensor, constant, name):
+    found, expected = np.squeeze(_float32(tensor)), np.squeeze(np.float32(constant))
+    if found.shape != expected.shape or not np.allclose(found, expected, rtol=1e-5, atol=0):
+        raise ValueError(
+            f"{name} must be {expected.tolist()}, which our network has built in; "
+            f"the checkpoint has {found.tolist()}."
+        )
+
+
+def _float32(tensor):
+    return np.asarray(tensor.float() if hasattr(tensor, "float") else tensor, np.float32)
+
+
 def _convert(tensor, shape, name, path):
     """A PyTorch tensor as the float32 array of a Keras variable."""
-    array = np.asarray(tensor.float() if hasattr(tensor, "float") else tensor, np.float32)
+    array = _float32(tensor)
     if array.ndim == 4:
         array = array.transpose(CONV_AXES)
     elif array.size == 1 and shape in {(), (1,), (1, 1, 1)}:  # one slope for all channels

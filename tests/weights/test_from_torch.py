@@ -114,6 +114,26 @@ def test_shared_tensors_must_be_equal(tensors):
         from_torch(tiny(), tensors, torch_names=RULES)
 
 
+CONSTANTS = [*RULES, ("mean", [[1, 0], [0, 0.5]]), (r"\w+\.floor", 1e-4)]
+
+
+def test_constants_of_the_network_are_checked_and_left_out(tensors):
+    constants = {
+        "mean": np.float32([[[[1]], [[0]]], [[[0]], [[0.5]]]]),
+        "a.floor": np.float32([1e-4]),
+    }
+    report = from_torch(tiny(), tensors | constants, torch_names=CONSTANTS)
+    assert len(report.loaded) == 5
+    assert report.unused == ()
+
+
+@pytest.mark.parametrize("wrong", [[1.1e-4], [np.nan], [1e-4, 1e-4]])
+def test_other_constants_are_an_error(tensors, wrong):
+    wrong = tensors | {"a.floor": np.float32(wrong)}
+    with pytest.raises(ValueError, match=r"a\.floor must be .*built in"):
+        from_torch(tiny(), wrong, torch_names=CONSTANTS, strict=False)
+
+
 @pytest.mark.parametrize("strict", [True, False])
 def test_wrong_shapes_and_values_are_errors_either_way(tensors, strict):
     wrong = {**tensors, "first.0.weight": np.zeros((3, 2, 1, 3))}
