@@ -1,0 +1,166 @@
+"""Attention from every position to patches of the whole image at several scales."""
+
+import keras
+from keras import ops
+
+from keras_rdanet.layers.bicubic import RESIZE_MODES, bicubic_resize
+from keras_rdanet.layers.initializers import conv_initializers
+
+# As fractions in double precision; sizes depend on how they round.
+SCALES = (1.0, 0.9, 0.8, 0.7, 0.6)
+SOFTMAX_SCALE = 10
+NORM_FLOOR = 1e-4
+
+
+def prelu(**kwargs):
+    """A PReLU with one slope for all channels and positions, 0.25 at the start."""
+    return keras.layers.PReLU(
+        alpha_initializer=keras.initializers.Constant(0.25), shared_axes=[1, 2, 3], **kwargs
+    )
+
+
+@keras.saving.register_keras_serializable(package="keras_rdanet")
+class PyramidAttention(keras.layers.Layer):
+    """Replaces every 3x3 patch by a mean of the patches of a pyramid, weighted by likeness.
+
+    Every position of an image is compared with every position of the image
+    and of four smaller copies of it. The scores are the one thing that grows
+    with the square of the area; only some of their rows exist at a time, in
+    the backward pass too, which computes them again.
+
+    Args:
+        filters: Channels `C` of the input.
+        reduction: Patches are compared in `C // reduction` channels.
+        identity_scale: What the input is multiplied by where it is added.
+        resize_mode: How the copies are sampled, see `bicubic_resize`.
+        score_memory: Bytes of scores to have at a time, at least one row for
+            each image. Does not change the result.
+        initialization: See `conv_initializers`.
+
+    Input and output: `(B, H, W, filters)`, `H` and `W` at least 2. An image
+    only sees itself. Resize, norms, scores and softmax are in float32.
+
+    Raises:
+        ValueError: if `resize_mode` is unknown.
+
+    Reference:
+        Mei et al., Pyramid Attention Networks for Image Restoration, 2020,
+        section 3. As in the authors' code the patches overlap nine times and
+        are divided by 4, at the borders as well.
+    """
+
+    def __init__(
+        self,
+        filters,
+        reduction,
+        identity_scale,
+        resize_mode,
+        score_memory=2**27,
+        initialization="uniform",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if resize_mode not in RESIZE_MODES:
+            raise ValueError(f"`resize_mode` must be one of {RESIZE_MODES}, got {resize_mode!r}.")
+        self.filters = filters
+        self.reduction = reduction
+        self.identity_scale = identity_scale
+        self.resize_mode = resize_mode
+        self.score_memory = score_memory
+        self.initialization = initialization
+        self.query, self.query_prelu = self._embedding("query", filters // reduction)
+        self.key, self.key_prelu = self._embedding("key", filters // reduction)
+        self.value, self.value_prelu = self._embedding("value", filters)
+
+    def _embedding(self, name, width):
+        conv = keras.layers.Conv2D(
+            width, 1, name=name, **conv_initializers(self.initialization, self.filters)
+        )
+        return conv, prelu(name=f"{name}_prelu")
+
+    def build(self, input_shape):
+        for conv, activation in (
+            (self.query, self.query_prelu),
+            (self.key, self.key_prelu),
+            (self.value, self.value_prelu),
+        ):
+            conv.build((None, None, None, self.filters))
+            activation.build((None, None, None, conv.filters))
+
+    def call(self, features):
+        queries = _patches(self.query_prelu(self.query(features)))
+        keys, values = [], []
+        for scale in SCALES:
+            copy = features if scale == 1 else bicubic_resize(features, scale, self.resize_mode)
+            keys.append(_patches(self.key_prelu(self.key(copy))))
+            values.append(_patches(self.value_prelu(self.value(copy))))
+        keys = ops.cast(ops.concatenate(keys, axis=1), "float32")
+        squares = ops.sum(ops.square(keys), axis=-1, keepdims=True)
+        # The floor is inside the root, whose slope at 0 is infinite.
+        keys = keys / ops.sqrt(ops.maximum(squares, NORM_FLOOR**2))
+        patches = self._attend(queries, keys, ops.concatenate(values, axis=1))
+        height, width = ops.shape(features)[1:3]
+        patches = ops.reshape(patches, (-1, height, width, 9 * self.filters))
+        return _overlap_add(patches, self.filters) / 4 + self.identity_scale * features
+
+    def _attend(self, queries, keys, values):
+        """The estimate of the patch around each position, `(B, H * W, 9 * filters)`."""
+        batch, positions, depth = ops.shape(queries)
+        at_once = -(-self.score_memory // (4 * batch * ops.shape(keys)[1]))
+        chunks = -(-positions // at_once)
+        rows = -(-positions // chunks)
+        queries = ops.pad(queries, [[0, 0], [0, chunks * rows - positions], [0, 0]])
+        queries = ops.reshape(queries, (batch, chunks, rows, depth))
+        estimate = keras.remat(_estimate)
+
+        # The carry is not used; it makes TensorFlow know the shape of the results.
+        def step(_, chunk):
+            patches = estimate(chunk, keys, values)
+            return patches, patches
+
+        start = ops.zeros((batch, rows, 9 * self.filters), values.dtype)
+        _, patches = ops.scan(step, start, ops.transpose(queries, (1, 0, 2, 3)))
+        patches = ops.transpose(patches, (1, 0, 2, 3))
+        patches = ops.reshape(patches, (batch, chunks * rows, 9 * self.filters))
+        return patches[:, :positions]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "reduction": self.reduction,
+            "identity_scale": self.identity_scale,
+            "resize_mode": self.resize_mode,
+            "score_memory": self.score_memory,
+            "initialization": self.initialization,
+        }
+
+
+def _patches(features):
+    """The 3x3 neighbourhood of each position, `(B, H * W, 9 * C)`, zeros outside."""
+    padded = ops.pad(features, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    shifts = (slice(0, -2), slice(1, -1), slice(2, None))
+    taps = [padded[:, rows, columns] for rows in shifts for columns in shifts]
+    batch, height, width, channels = ops.shape(features)
+    return ops.reshape(ops.concatenate(taps, axis=-1), (batch, height * width, 9 * channels))
+
+
+def _overlap_add(patches, channels):
+    """Sum patches `(B, H, W, 9 * channels)` where they overlap, `(B, H, W, channels)`."""
+    padded = ops.pad(patches, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    shifts = (slice(2, None), slice(1, -1), slice(0, -2))
+    taps = [(rows, columns) for rows in shifts for columns in shifts]
+    return sum(
+        padded[:, rows, columns, i * channels : (i + 1) * channels]
+        for i, (rows, columns) in enumerate(taps)
+    )
+
+
+def _estimate(queries, keys, values):
+    """Attention of some queries: `(B, q, 9d)`, `(B, l, 9d)`, `(B, l, 9C)` to `(B, q, 9C)`."""
+    scores = ops.matmul(ops.cast(queries, "float32"), ops.transpose(keys, (0, 2, 1)))
+    weights = ops.softmax(SOFTMAX_SCALE * scores, axis=-1)
+    return ops.matmul(ops.cast(weights, values.dtype), values)
