@@ -11,9 +11,15 @@ from keras_rdanet.weights import catalogue, store
 
 # Preset -> its class; literal, so that listing presets builds nothing.
 PRESETS = {
-    f"tsp_rdanet{size}_{color}": "keras_rdanet.models.tsp_rdanet:TSPRDANet"
-    for size in ("", "_small", "_tiny")
-    for color in ("gray", "rgb")
+    **{
+        f"tsp_rdanet{size}_{color}": "keras_rdanet.models.tsp_rdanet:TSPRDANet"
+        for size in ("", "_small", "_tiny")
+        for color in ("gray", "rgb")
+    },
+    **dict.fromkeys(
+        ("rdn_cifar", "rdn_gray", "rdn_rgb", "rdn_rgb_x2", "rdn_rgb_x3", "rdn_rgb_x4"),
+        "keras_rdanet.models.rdn:RDN",
+    ),
 }
 
 # Family -> its gray and its RGB preset.
@@ -21,12 +27,6 @@ FAMILIES = {
     name.removesuffix("_gray"): (name, name.replace("_gray", "_rgb"))
     for name in PRESETS
     if name.endswith("_gray")
-}
-
-# A name for a gray network and its RGB twin: (gray, RGB).
-FAMILIES = {
-    f"tsp_rdanet{size}": (f"tsp_rdanet{size}_gray", f"tsp_rdanet{size}_rgb")
-    for size in ("", "_small", "_tiny")
 }
 
 POLICIES = {
