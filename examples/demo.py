@@ -8,7 +8,14 @@ import numpy as np
 from keras_rdanet import Restorer
 from keras_rdanet.cli.startup import load_tensorflow
 from keras_rdanet.degradations.noise import protocol_noise
-from keras_rdanet.image.io import Metadata, Picture, read_picture, to_float, to_samples, write_picture
+from keras_rdanet.image.io import (
+    Metadata,
+    Picture,
+    read_picture,
+    to_float,
+    to_samples,
+    write_picture,
+)
 from keras_rdanet.image.sheets import side_by_side
 from keras_rdanet.metrics import psnr
 

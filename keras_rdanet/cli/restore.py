@@ -2,12 +2,13 @@
 
 import contextlib
 import logging
-import os
 import sys
 import warnings
 from pathlib import Path
 
 import click
+
+from keras_rdanet.cli.startup import quiet
 
 
 class _Tile(click.ParamType):
@@ -119,7 +120,7 @@ def restore(
     )
 
     def open_restorer(channels, dtype):
-        with _framework_kept_quiet():
+        with quiet():
             restorer = Restorer(
                 model,
                 tile=tile,
@@ -218,18 +219,3 @@ def _print_warnings_as_lines():
 
     warnings.showwarning = show
     logging.basicConfig(format="keras-rdanet: %(message)s")
-
-
-@contextlib.contextmanager
-def _framework_kept_quiet():
-    """Hide what TensorFlow writes to the stderr of the process while it loads."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

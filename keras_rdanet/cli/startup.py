@@ -11,13 +11,13 @@ from collections.abc import Iterator
 def quiet() -> Iterator[None]:
     """Hide what TensorFlow writes to the stderr of the process while it starts.
 
-    It is shown all the same when the block fails, or when the user set
-    `TF_CPP_MIN_LOG_LEVEL`.
+    It is shown all the same when the block breaks down, or with
+    `TF_CPP_MIN_LOG_LEVEL=0`.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as messages:
