@@ -3,6 +3,7 @@
     python benchmarks/catalogue.py add RUN --tag awgn --task TEXT --data TEXT --terms TEXT
     keras-rdanet evaluate --model NAME --data FOLDER --sigma 25 --json scores.json
     python benchmarks/catalogue.py score scores.json ...
+    python benchmarks/catalogue.py readme
 
 RUN is a folder that `keras-rdanet train` has written. Adding weights again drops their
 scores, because the file is another one.
@@ -15,8 +16,12 @@ from pathlib import Path
 
 import click
 
+from keras_rdanet.cli.models import markdown_table
+from keras_rdanet.files import replacing
 from keras_rdanet.models import registry
 from keras_rdanet.weights import catalogue, store
+
+README = Path(__file__).parents[1] / "README.md"
 
 # What differs between two measurements by one protocol.
 MEASURED = {"sigma", "images", "images_converted", "degraded_sha256"}
@@ -96,6 +101,21 @@ def score(files, folder):
                 continue
             catalogue.add(entry, folder)
             click.echo(f"{entry.name}: {entry.scores[-1]}")
+
+
+@main.command()
+def readme():
+    """Write the table of the models into README.md."""
+    text = README.read_text(encoding="utf-8")
+    with replacing(README) as temporary:
+        temporary.write_text(with_models(text), encoding="utf-8")
+
+
+def with_models(text: str) -> str:
+    """A text with the table of the catalogue between its two markers."""
+    before, rest = text.split("<!-- models -->\n")
+    after = rest[rest.index("<!-- /models -->") :]
+    return f"{before}<!-- models -->\n\n{markdown_table(catalogue.list_models())}\n\n{after}"
 
 
 def _scored(result, data, folder):
