@@ -3,9 +3,10 @@
     python benchmarks/parity.py FOLDER [--record] [--strict]
 
 FOLDER holds `.npz` files. One with a `config` (JSON with `model` and `kwargs`) is a
-network: its parameters are `param/<PyTorch name>`, then come `input`, `output_0`, ...
-and intermediates `mid/<name>`, all NCHW. One without holds results of losses, schedules
-and metrics, known by their names (see `parity_functions.py`).
+network or an operator (see `parity_operators.py`): its parameters are
+`param/<PyTorch name>`, then come `input`, `output_0`, ... and intermediates
+`mid/<name>`, all NCHW. One without holds results of losses, schedules and metrics,
+known by their names (see `parity_functions.py`).
 
 What there is no counterpart for is listed as `unknown`, and fails with `--strict` only:
 goldens of networks that are still to come may lie in the same folder.
@@ -17,13 +18,14 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import click
 import keras
 import numpy as np
 from parity_functions import FUNCTIONS, INPUTS
+from parity_operators import OPERATORS, check_attention, nhwc, parameters
 
 from keras_rdanet.weights.from_torch import from_torch
 
@@ -61,16 +63,20 @@ class Network:
     Args:
         class_path: `"module:Class"`.
         arguments: Turns the original's `kwargs` into our constructor's.
-        stages: Our outputs, in the order of `output_0`, ...
+        stages: Our outputs, in the order of `output_0`, ...; `""` for the one
+            of a network without stages, or the path of a layer.
         intermediates: Regular expressions for `mid/` names, and the path of
             the layer whose output it is; the group `call` says at which of
             its calls, counted from 1.
+        overrides: Our constructor's arguments for outputs that the original
+            made in another way, by the name of the output.
     """
 
     class_path: str
     arguments: Callable[[dict], dict]
     stages: tuple[str, ...]
-    intermediates: tuple[tuple[str, str], ...]
+    intermediates: tuple[tuple[str, str], ...] = ()
+    overrides: dict[str, dict] = field(default_factory=dict)
 
 
 def _tsp_rdanet_arguments(kwargs):
@@ -82,6 +88,40 @@ def _tsp_rdanet_arguments(kwargs):
         "channels": kwargs["in_nc"],
         "use_bias": kwargs["bias"],
         "image_residual": False,
+    }
+
+
+def _panet_arguments(kwargs):
+    check_attention(kwargs["attention"])
+    if kwargs["attention"]["channel"] != kwargs["n_feats"]:
+        raise ValueError("the attention of our PANet is as wide as its trunk")
+    return {
+        "filters": kwargs["n_feats"],
+        "num_blocks": kwargs["n_resblocks"],
+        "reduction": kwargs["attention"]["reduction"],
+        "res_scale": kwargs["res_scale"],
+        "resize_mode": "scale_factor",
+    }
+
+
+def _pa_edsr_arguments(kwargs):
+    if kwargs["n_colors"] != 3 or kwargs["rgb_range"] != 1:
+        raise ValueError("our PA-EDSR takes RGB images in [0, 1] only")
+    if kwargs["attention"]["res_scale"] != kwargs["res_scale"]:
+        raise ValueError("our PA-EDSR scales blocks and attention alike")
+    return {**_panet_arguments(kwargs), "scale": kwargs["scale"]}
+
+
+def _rdn_arguments(kwargs):
+    return {
+        "channels": kwargs["num_channels"],
+        "filters": kwargs["num_features"],
+        "growth_rate": kwargs["growth_rate"],
+        "num_blocks": kwargs["num_blocks"],
+        "num_layers": kwargs["num_layers"],
+        "kernel_size": kwargs.get("kernel_size", 3),  # the default of the original
+        "scale": 1,
+        "predicts_noise": False,  # the original leaves the subtraction to its caller
     }
 
 
@@ -101,6 +141,34 @@ NETWORKS = {
             (r"rdab_(?P<call>\d)_sab_logit", "rdab/sab/conv"),
             (r"hdrdab_(?P<call>\d)_cab_gate", "hdrdab/cab/excite"),
         ),
+    ),
+    "rdn": Network(
+        "keras_rdanet.models.rdn:RDN",
+        _rdn_arguments,
+        ("",),
+        (
+            (r"sfe1", "outer_shallow_features"),
+            (r"sfe2", "inner_shallow_features"),
+            *((f"rdb_{i + 1}", f"residual_dense_blocks_{i}") for i in range(16)),
+            (r"gff_1x1", "global_feature_fusion_0"),
+            (r"gff", "global_feature_fusion_1"),
+        ),
+    ),
+    "panet": Network(
+        "keras_rdanet.models.panet:PANet",
+        lambda kwargs: {
+            **_panet_arguments(kwargs),
+            "channels": kwargs["n_colors"],
+            "shared_prelu": True,
+        },
+        ("", "attention", ""),
+        overrides={"output_2": {"resize_mode": "size_ratio"}},
+    ),
+    "paedsr": Network(
+        "keras_rdanet.models.panet:PAEDSR",
+        _pa_edsr_arguments,
+        ("", "attention", ""),
+        overrides={"output_2": {"resize_mode": "size_ratio"}},
     ),
 }
 
@@ -128,6 +196,8 @@ def check_file(name: str, golden: dict[str, np.ndarray]) -> Iterator[Check]:
         raise ValueError("holds no outputs")
     if config["model"] in NETWORKS:
         yield from _check_network(name, golden, config, NETWORKS[config["model"]])
+    elif config["model"] in OPERATORS:
+        yield from _check_operator(name, golden, config)
     else:
         yield Check(name, "", "unknown", note=f"model {config['model']!r}")
 
@@ -135,14 +205,15 @@ def check_file(name: str, golden: dict[str, np.ndarray]) -> Iterator[Check]:
 def _check_network(name, golden, config, network) -> Iterator[Check]:
     if config.get("preprocess", "none") != "none":
         raise ValueError(f"no rule for preprocess {config['preprocess']!r}")
-    module, class_name = network.class_path.split(":")
-    build = getattr(importlib.import_module(module), class_name)
-    model = build(**network.arguments(config["kwargs"]))
-    from_torch(model, {k[6:]: v for k, v in golden.items() if k.startswith("param/")})
-    outputs, calls = run_and_record(model, _nhwc(golden["input"]))
+    arguments = network.arguments(config["kwargs"])
+    outputs, calls = _run(network, arguments, golden)
     for key in sorted(golden, key=_natural):
         if match := re.fullmatch(r"output_(\d+)", key):
-            ours = outputs[network.stages[int(match[1])]]
+            stage = network.stages[int(match[1])]
+            if key in network.overrides:
+                ours = _run(network, arguments | network.overrides[key], golden)[0][stage]
+            else:
+                ours = outputs[stage] if stage in outputs else calls[stage][0]
         elif key.startswith("mid/"):
             ours = _intermediate(key.removeprefix("mid/"), network, calls)
         else:
@@ -150,7 +221,26 @@ def _check_network(name, golden, config, network) -> Iterator[Check]:
         if ours is None:
             yield Check(name, key, "unknown", note="intermediate")
         else:
-            yield compare(name, key, ours, _nhwc(golden[key]))
+            yield compare(name, key, ours, nhwc(golden[key]))
+
+
+def _run(network, arguments, golden):
+    """The outputs of our network by stage, and what each of its layers returned."""
+    module, class_name = network.class_path.split(":")
+    model = getattr(importlib.import_module(module), class_name)(**arguments)
+    from_torch(model, parameters(golden))
+    outputs, calls = run_and_record(model, nhwc(golden["input"]))
+    return outputs if isinstance(outputs, dict) else {"": outputs}, calls
+
+
+def _check_operator(name, golden, config) -> Iterator[Check]:
+    outputs = OPERATORS[config["model"]](golden, config["kwargs"])
+    ours = {f"output_{i}": output for i, output in enumerate(outputs)}
+    for key in golden:
+        if key in ours:
+            yield compare(name, key, ours[key], nhwc(golden[key]))
+        elif key.startswith("output_"):
+            yield Check(name, key, "unknown", note="output")
 
 
 def run_and_record(model, images):
@@ -214,10 +304,6 @@ def compare(name, output, ours, golden, tolerance=TOLERANCE, unit="of range") ->
         difference = difference / np.abs(golden)
     error = float(difference.max())
     return Check(name, output, "ok" if error <= tolerance else "failed", error, tolerance, unit)
-
-
-def _nhwc(array):
-    return np.asarray(array, np.float32).transpose(0, 2, 3, 1)
 
 
 def _natural(key):

@@ -1,0 +1,74 @@
+"""Our counterparts of reference results of single layers and operators.
+
+Each entry of `OPERATORS`: the `model` of a golden file, and the function from the arrays of
+the file and its `kwargs` to what `output_0`, `output_1`, ... should be, NHWC.
+"""
+
+import keras
+import numpy as np
+
+from keras_rdanet.inference.chop import chop
+from keras_rdanet.layers.bicubic import RESIZE_MODES, bicubic_resize
+from keras_rdanet.layers.pyramid_attention import SCALES, PyramidAttention
+from keras_rdanet.weights.from_torch import from_torch, rules_for
+
+
+def nhwc(array):
+    """A golden image or feature map in our order."""
+    return np.asarray(array, np.float32).transpose(0, 2, 3, 1)
+
+
+def parameters(golden, prefix=""):
+    """The PyTorch tensors of a golden file by name."""
+    return {
+        prefix + name.removeprefix("param/"): array
+        for name, array in golden.items()
+        if name.startswith("param/")
+    }
+
+
+def check_attention(kwargs):
+    """Refuse pyramid attention of another kind than ours."""
+    ours = {"level": len(SCALES), "ksize": 3, "stride": 1, "softmax_scale": 10}
+    if other := {k: kwargs[k] for k, v in ours.items() if kwargs.get(k, v) != v}:
+        raise ValueError(f"our pyramid attention has {ours}, not {other}")
+
+
+def _bicubic_resize(golden, kwargs):
+    images = nhwc(golden["input"])
+    return [bicubic_resize(images, s, mode) for mode in RESIZE_MODES for s in SCALES[1:]]
+
+
+def _pyramid_attention(golden, kwargs):
+    check_attention(kwargs)
+    images = nhwc(golden["input"])
+    outputs = []
+    for mode in RESIZE_MODES:
+        features = keras.Input((None, None, kwargs["channel"]))
+        attention = PyramidAttention(
+            kwargs["channel"], kwargs["reduction"], kwargs["res_scale"], mode, name="attention"
+        )
+        model = keras.Model(features, attention(features))
+        from_torch(model, parameters(golden, "msa."), torch_names=rules_for("panet"))
+        outputs.append(model(images))
+    return outputs
+
+
+def _chop(golden, kwargs):
+    conv = keras.layers.Conv2D(3, 3, padding="same", name="conv")
+    images = keras.Input((None, None, 3))
+    model = keras.Model(images, conv(images))
+    from_torch(model, parameters(golden), torch_names=())
+
+    def toy(tiles):
+        restored = keras.ops.convert_to_numpy(model(tiles)) + tiles.mean((1, 2), keepdims=True)
+        return restored.repeat(kwargs["scale"], axis=1).repeat(kwargs["scale"], axis=2)
+
+    return [chop(toy, nhwc(golden["input"]), **kwargs)]
+
+
+OPERATORS = {
+    "bicubic_resize": _bicubic_resize,
+    "pyramid_attention": _pyramid_attention,
+    "chop": _chop,
+}

@@ -1,0 +1,238 @@
+"""PANet and PA-EDSR: residual blocks around one pyramid attention."""
+
+import keras
+import numpy as np
+
+from keras_rdanet.layers.convolution import conv
+from keras_rdanet.layers.pyramid_attention import PyramidAttention, prelu
+from keras_rdanet.layers.resampling import PixelShuffle
+from keras_rdanet.models.base import RestorationModel
+
+# Mean colour of DIV2K, which PA-EDSR works around.
+MEAN_RGB = np.array([0.4488, 0.4371, 0.4040], np.float32)
+
+
+def _trunk(head, num_blocks, res_scale, activation, attention, initialization):
+    """Residual blocks, the attention halfway, a convolution and the long skip.
+
+    Block `i` has the number of the original code, which counts the attention.
+    `activation(i)` is the layer between the two convolutions of a block.
+    """
+    filters = head.shape[-1]
+    x = head
+    for i in range(num_blocks + 1):
+        if i == num_blocks // 2:
+            x = attention(x)
+            continue
+        y = conv(filters, 3, filters, initialization, name=f"body{i}_conv1")(x)
+        y = activation(i)(y)
+        y = conv(filters, 3, filters, initialization, name=f"body{i}_conv2")(y)
+        x = x + (y if res_scale == 1 else res_scale * y)
+    return conv(filters, 3, filters, initialization, name="body_conv")(x) + head
+
+
+@keras.saving.register_keras_serializable(package="keras_rdanet")
+class PANet(RestorationModel):
+    """Denoising, demosaicing and JPEG artefact removal with pyramid attention.
+
+    Args:
+        filters: Width of the features (the paper's 64).
+        num_blocks: Residual blocks, an even number: half before the attention.
+        channels: `1` for gray images, `3` for RGB.
+        reduction: Patches are compared in `filters // reduction` channels.
+        res_scale: What each residual block multiplies its branch by.
+        shared_prelu: Whether one slope serves all residual blocks, as in the
+            authors' code, or each has its own.
+        resize_mode: How the pyramid is sampled, see `bicubic_resize`: today's
+            PyTorch has `"scale_factor"`, the one that the released
+            checkpoints were made with had `"size_ratio"`.
+        initialization: See `conv_initializers`.
+
+    Input and output: `(B, H, W, channels)`, `H` and `W` at least 2, float in
+    `[0, 1]`; the output is float32, not clipped, and predicted whole: no
+    input image is added.
+
+    Raises:
+        ValueError: if `channels` is neither `1` nor `3`, `num_blocks` is odd,
+            or `resize_mode` is unknown.
+
+    Reference:
+        Mei et al., Pyramid Attention Networks for Image Restoration, 2020,
+        section 3.3.
+    """
+
+    PRESETS = {
+        f"panet_{color}": {
+            "filters": 64,
+            "num_blocks": 80,
+            "channels": channels,
+            "reduction": 2,
+            "res_scale": 1,
+            "shared_prelu": True,
+            "resize_mode": "scale_factor",
+        }
+        for color, channels in (("gray", 1), ("rgb", 3))
+    }
+    support = "nonlocal"
+    min_size = 2
+
+    def __init__(
+        self,
+        filters,
+        num_blocks,
+        channels,
+        reduction,
+        res_scale,
+        shared_prelu,
+        resize_mode,
+        initialization="uniform",
+        **kwargs,
+    ):
+        if channels not in (1, 3):
+            raise ValueError(
+                f"`channels` must be 1 (gray) or 3 (RGB), got {channels}. "
+                "Drop an alpha channel before restoring the image."
+            )
+        _check_num_blocks(num_blocks)
+        shared = prelu(name="body_prelu")
+        attention = PyramidAttention(
+            filters,
+            reduction,
+            identity_scale=1,
+            resize_mode=resize_mode,
+            initialization=initialization,
+            name="attention",
+        )
+        degraded = keras.Input((None, None, channels), name="degraded")
+        head = conv(filters, 3, channels, initialization, name="head")(degraded)
+        x = _trunk(
+            head,
+            num_blocks,
+            res_scale,
+            lambda i: shared if shared_prelu else prelu(name=f"body{i}_prelu"),
+            attention,
+            initialization,
+        )
+        restored = conv(channels, 3, filters, initialization, name="tail", dtype="float32")(x)
+        super().__init__(degraded, restored, **kwargs)
+        self.filters = filters
+        self.num_blocks = num_blocks
+        self.channels = channels
+        self.reduction = reduction
+        self.res_scale = res_scale
+        self.shared_prelu = shared_prelu
+        self.resize_mode = resize_mode
+        self.initialization = initialization
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "num_blocks": self.num_blocks,
+            "channels": self.channels,
+            "reduction": self.reduction,
+            "res_scale": self.res_scale,
+            "shared_prelu": self.shared_prelu,
+            "resize_mode": self.resize_mode,
+            "initialization": self.initialization,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_rdanet")
+class PAEDSR(RestorationModel):
+    """Super-resolution with pyramid attention (PA-EDSR), RGB only.
+
+    Args:
+        filters: Width of the features (the paper's 256).
+        num_blocks: Residual blocks, an even number: half before the attention.
+        scale: `2`, `3` or `4`; the last is two steps of 2.
+        reduction: Patches are compared in `filters // reduction` channels.
+        res_scale: What each residual block multiplies its branch by, and the
+            attention its input, as in the authors' code.
+        resize_mode: How the pyramid is sampled, as in `PANet`.
+        initialization: See `conv_initializers`.
+
+    Input: `(B, H, W, 3)`, `H` and `W` at least 2, float in `[0, 1]`.
+    Output: `(B, scale * H, scale * W, 3)`, float32, not clipped.
+
+    Raises:
+        ValueError: if `scale` is none of the three, `num_blocks` is odd, or
+            `resize_mode` is unknown.
+
+    Reference:
+        Mei et al., Pyramid Attention Networks for Image Restoration, 2020,
+        section 4.4; Lim et al., EDSR, 2017.
+    """
+
+    PRESETS = {
+        f"pa_edsr_x{scale}": {
+            "filters": 256,
+            "num_blocks": 32,
+            "scale": scale,
+            "reduction": 8,
+            "res_scale": 0.1,
+            "resize_mode": "scale_factor",
+        }
+        for scale in (2, 3, 4)
+    }
+    support = "nonlocal"
+    min_size = 2
+    channels = 3
+
+    def __init__(
+        self,
+        filters,
+        num_blocks,
+        scale,
+        reduction,
+        res_scale,
+        resize_mode,
+        initialization="uniform",
+        **kwargs,
+    ):
+        if scale not in (2, 3, 4):
+            raise ValueError(f"`scale` must be 2, 3 or 4, got {scale!r}.")
+        _check_num_blocks(num_blocks)
+        relu = keras.layers.ReLU(name="body_relu")
+        attention = PyramidAttention(
+            filters,
+            reduction,
+            identity_scale=res_scale,
+            resize_mode=resize_mode,
+            initialization=initialization,
+            name="attention",
+        )
+        degraded = keras.Input((None, None, 3), name="degraded")
+        head = conv(filters, 3, 3, initialization, name="head")(degraded - MEAN_RGB)
+        x = _trunk(head, num_blocks, res_scale, lambda _: relu, attention, initialization)
+        for i, factor in enumerate((2, 2) if scale == 4 else (scale,)):
+            x = conv(factor**2 * filters, 3, filters, initialization, name=f"up{i}")(x)
+            x = PixelShuffle(factor, name=f"shuffle{i}")(x)
+        x = conv(3, 3, filters, initialization, name="tail", dtype="float32")(x)
+        super().__init__(degraded, x + MEAN_RGB, **kwargs)
+        self.filters = filters
+        self.num_blocks = num_blocks
+        self.scale = scale
+        self.reduction = reduction
+        self.res_scale = res_scale
+        self.resize_mode = resize_mode
+        self.initialization = initialization
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "num_blocks": self.num_blocks,
+            "scale": self.scale,
+            "reduction": self.reduction,
+            "res_scale": self.res_scale,
+            "resize_mode": self.resize_mode,
+            "initialization": self.initialization,
+        }
+
+
+def _check_num_blocks(num_blocks):
+    if num_blocks < 2 or num_blocks % 2:
+        raise ValueError(
+            f"`num_blocks` must be even, half on each side of the attention; got {num_blocks}."
+        )
