@@ -45,7 +45,7 @@ def _counting(layer, counted):
 
     def counting(inputs, *args, **kwargs):
         outputs = call(inputs, *args, **kwargs)
-        positions = math.prod((inputs if transposed else outputs).shape[1:-1])
+        positions = math.prod((inputs if transposed else outputs).shape[:-1])
         counted.append(positions * math.prod(layer.kernel.shape))
         return outputs
 

@@ -45,6 +45,13 @@ def test_every_kind_of_layer_by_hand():
     assert multiply_accumulates(model, 8, 6) == expected
 
 
+def test_patches_along_the_batch_all_count():
+    image = keras.Input((None, None, 1))
+    patches = keras.ops.concatenate([image, image], axis=0)
+    model = keras.Model(image, keras.layers.Conv2D(2, 3, padding="same")(patches))
+    assert multiply_accumulates(model, 8, 6) == 2 * 48 * 9 * 2
+
+
 def test_shared_layers_count_at_every_call_and_work_on_afterwards():
     image = keras.Input((None, None, 1))
     shared = keras.layers.Conv2D(1, 3, padding="same")
