@@ -58,3 +58,33 @@ class PixelShuffle(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="keras_rdanet")
+class BilinearUpsampling(keras.layers.Layer):
+    """Twice the height and width, by bilinear interpolation.
+
+    Row `i` of the output lies at `(i + 0.5) / 2 - 0.5` of the input, clamped
+    to its edge: `align_corners=False` of PyTorch. Unlike
+    `keras.layers.UpSampling2D` this takes sizes that are unknown when traced.
+
+    Input: `(B, H, W, C)`; output: `(B, 2 * H, 2 * W, C)`.
+    """
+
+    def call(self, features):
+        for axis in (1, 2):
+            edges = [[0, 0], [0, 0], [0, 0], [0, 0]]
+            edges[axis] = [1, 1]
+            padded = ops.pad(features, edges, mode="symmetric")
+            along = (slice(None),) * axis
+            before, after = padded[(*along, slice(None, -2))], padded[(*along, slice(2, None))]
+            pairs = [0.75 * features + 0.25 * before, 0.75 * features + 0.25 * after]
+            size = list(ops.shape(features))
+            size[axis] *= 2
+            features = ops.reshape(ops.stack(pairs, axis=axis + 1), size)
+        return features
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        doubled = [None if side is None else 2 * side for side in (height, width)]
+        return (batch, *doubled, channels)
