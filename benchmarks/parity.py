@@ -27,6 +27,7 @@ import numpy as np
 from parity_functions import FUNCTIONS, INPUTS
 from parity_operators import OPERATORS, check_attention, nhwc, parameters
 
+from keras_rdanet.image.geometry import crop, pad_to_multiple
 from keras_rdanet.weights.from_torch import from_torch
 
 TOLERANCE = 1e-4  # of the range of the reference output
@@ -125,6 +126,43 @@ def _rdn_arguments(kwargs):
     }
 
 
+def _mprnet_arguments(kwargs):
+    # The defaults of the denoising network of the original.
+    kwargs = {
+        "in_c": 3,
+        "out_c": 3,
+        "n_feat": 80,
+        "scale_unetfeats": 48,
+        "scale_orsnetfeats": 32,
+        "num_cab": 8,
+        "kernel_size": 3,
+        "reduction": 4,
+        "bias": False,
+        **kwargs,
+    }
+    if kwargs["in_c"] != kwargs["out_c"]:
+        raise ValueError("our MPRNet has as many channels going out as coming in")
+    return {
+        "channels": kwargs["in_c"],
+        "filters": kwargs["n_feat"],
+        "unet_growth": kwargs["scale_unetfeats"],
+        "orsnet_growth": kwargs["scale_orsnetfeats"],
+        "num_blocks": kwargs["num_cab"],
+        "kernel_size": kwargs["kernel_size"],
+        "reduction": kwargs["reduction"],
+        "use_bias": kwargs["bias"],
+    }
+
+
+def _mprnet_levels():
+    """Intermediates that are lists: ours count the levels from 1, the original from 0."""
+    for level in (1, 2, 3):
+        yield f"s1_enc_lefttop_{level - 1}", f"stage1_encoder_level{level}_cab1"
+        yield f"s2_enc_top_{level - 1}", f"stage2_encoder_level{level}"
+        yield rf"s([12])_decin(?:_top)?_{level - 1}", rf"stage\1_join{level}"
+        yield rf"s([12])_dec(?:_top)?_{level - 1}", rf"stage\1_decoder_level{level}_cab1"
+
+
 NETWORKS = {
     "tsp_rdanet": Network(
         "keras_rdanet.models.tsp_rdanet:TSPRDANet",
@@ -152,6 +190,22 @@ NETWORKS = {
             *((f"rdb_{i + 1}", f"residual_dense_blocks_{i}") for i in range(16)),
             (r"gff_1x1", "global_feature_fusion_0"),
             (r"gff", "global_feature_fusion_1"),
+        ),
+    ),
+    "mprnet": Network(
+        "keras_rdanet.models.mprnet:MPRNet",
+        _mprnet_arguments,
+        ("stage3", "stage2", "stage1"),
+        (
+            (r"s([123])_shallow(?:_lefttop|_top)?", r"shallow_feat\1_1_cab"),
+            (r"s2_fused_top", "concat12"),
+            (r"s3_fused", "concat23"),
+            (r"(sam\d\d)(?:_top)?_0", r"\1"),
+            (r"(sam\d\d)(?:_top)?_1", r"\1_image"),
+            (r"s3_(orb\d)", r"stage3_orsnet_\1"),
+            (r"s3_orsnet", "stage3_orsnet_3"),
+            (r"s3_tail", "tail"),
+            *_mprnet_levels(),
         ),
     ),
     "panet": Network(
@@ -203,19 +257,20 @@ def check_file(name: str, golden: dict[str, np.ndarray]) -> Iterator[Check]:
 
 
 def _check_network(name, golden, config, network) -> Iterator[Check]:
-    if config.get("preprocess", "none") != "none":
-        raise ValueError(f"no rule for preprocess {config['preprocess']!r}")
+    multiple = _multiple(config.get("preprocess", "none"))
     arguments = network.arguments(config["kwargs"])
-    outputs, calls = _run(network, arguments, golden)
+    outputs, calls = _run(network, arguments, golden, multiple)
     for key in sorted(golden, key=_natural):
         if match := re.fullmatch(r"output_(\d+)", key):
             stage = network.stages[int(match[1])]
             if key in network.overrides:
-                ours = _run(network, arguments | network.overrides[key], golden)[0][stage]
+                ours = _run(network, arguments | network.overrides[key], golden, multiple)[0][stage]
             else:
                 ours = outputs[stage] if stage in outputs else calls[stage][0]
         elif key.startswith("mid/"):
             ours = _intermediate(key.removeprefix("mid/"), network, calls)
+            if ours is not None:  # of patches along the batch the first is the reference
+                ours = ours[: len(golden[key])]
         else:
             continue
         if ours is None:
@@ -224,13 +279,27 @@ def _check_network(name, golden, config, network) -> Iterator[Check]:
             yield compare(name, key, ours, nhwc(golden[key]))
 
 
-def _run(network, arguments, golden):
+def _multiple(preprocess):
+    """What the original's input was padded to a multiple of."""
+    rule = r"reflect-pad bottom/right to a multiple of (\d+), run, crop back"
+    if match := re.fullmatch(rule, preprocess):
+        return int(match[1])
+    if preprocess != "none":
+        raise ValueError(f"no rule for preprocess {preprocess!r}")
+    return 1
+
+
+def _run(network, arguments, golden, multiple):
     """The outputs of our network by stage, and what each of its layers returned."""
     module, class_name = network.class_path.split(":")
     model = getattr(importlib.import_module(module), class_name)(**arguments)
     from_torch(model, parameters(golden))
-    outputs, calls = run_and_record(model, nhwc(golden["input"]))
-    return outputs if isinstance(outputs, dict) else {"": outputs}, calls
+    images, size = pad_to_multiple(nhwc(golden["input"]), multiple)
+    outputs, calls = run_and_record(model, images)
+    outputs = outputs if isinstance(outputs, dict) else {"": outputs}
+    if multiple > 1:
+        outputs = {stage: crop(images, size) for stage, images in outputs.items()}
+    return outputs, calls
 
 
 def _check_operator(name, golden, config) -> Iterator[Check]:

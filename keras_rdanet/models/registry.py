@@ -20,6 +20,9 @@ PRESETS = {
         ("rdn_cifar", "rdn_gray", "rdn_rgb", "rdn_rgb_x2", "rdn_rgb_x3", "rdn_rgb_x4"),
         "keras_rdanet.models.rdn:RDN",
     ),
+    **dict.fromkeys(
+        ("mprnet_denoise", "mprnet_deblur", "mprnet_derain"), "keras_rdanet.models.mprnet:MPRNet"
+    ),
     **dict.fromkeys(("panet_gray", "panet_rgb"), "keras_rdanet.models.panet:PANet"),
     **dict.fromkeys(("pa_edsr_x2", "pa_edsr_x3", "pa_edsr_x4"), "keras_rdanet.models.panet:PAEDSR"),
 }

@@ -6,6 +6,7 @@ from keras import ops
 from keras_rdanet.models import RDN, registry
 from keras_rdanet.profiling import multiply_accumulates
 from keras_rdanet.weights.from_torch import from_torch
+from tests.models.reference import convolution, pixel_shuffle, weights_of
 
 
 def small(channels=1, **options):
@@ -55,34 +56,14 @@ def test_operations_of_the_cifar_network():
     assert multiply_accumulates(model, 32, 32) == 114_528 * 32 * 32
 
 
-def numpy_convolution(x, kernel, bias):
-    """Stride 1 and zeros around, position by position; `x` is `(H, W, C)`."""
-    reach = kernel.shape[0] // 2
-    padded = np.pad(x, ((reach, reach), (reach, reach), (0, 0)))
-    output = np.empty((*x.shape[:2], kernel.shape[3]))
-    for row, column in np.ndindex(*x.shape[:2]):
-        window = padded[row : row + 2 * reach + 1, column : column + 2 * reach + 1]
-        output[row, column] = np.tensordot(window, kernel, 3) + bias
-    return output
-
-
-def numpy_pixel_shuffle(x, factor):
-    height, width, channels = x.shape
-    output = np.empty((height * factor, width * factor, channels // factor**2))
-    for row, column, channel in np.ndindex(*output.shape):
-        block = channel * factor**2 + row % factor * factor + column % factor
-        output[row, column, channel] = x[row // factor, column // factor, block]
-    return output
-
-
 def numpy_rdn(model, x):
     """The network as the paper writes it, in float64."""
 
     def convolve(features, path):
         kernel, bias = (weights[f"{path}/{name}"] for name in ("kernel", "bias"))
-        return numpy_convolution(features, kernel, bias)
+        return convolution(features, kernel, bias)
 
-    weights = {v.path: ops.convert_to_numpy(v).astype(np.float64) for v in model.weights}
+    weights = weights_of(model)
     shallow = convolve(x, "outer_shallow_features")
     block = convolve(shallow, "inner_shallow_features")
     blocks = []
@@ -97,7 +78,7 @@ def numpy_rdn(model, x):
     fused = convolve(np.concatenate(blocks, -1), "global_feature_fusion_0")
     x = convolve(fused, "global_feature_fusion_1") + shallow
     for i, factor in enumerate({1: [], 2: [2], 3: [3], 4: [2, 2]}[model.scale]):
-        x = numpy_pixel_shuffle(convolve(x, f"upsampling_{i}"), factor)
+        x = pixel_shuffle(convolve(x, f"upsampling_{i}"), factor)
     return convolve(x, "output")
 
 
