@@ -163,6 +163,23 @@ def _mprnet_levels():
         yield rf"s([12])_dec(?:_top)?_{level - 1}", rf"stage\1_decoder_level{level}_cab1"
 
 
+def _danet_arguments(kwargs):
+    return {
+        "filters": kwargs["widths"],
+        "encoder_blocks": kwargs["enc_depth"],
+        "middle_blocks": kwargs["mid_depth"],
+        "decoder_blocks": kwargs["dec_depth"],
+        "channels": kwargs["in_channels"],
+        "state": kwargs["state"],
+        "num_convs": kwargs["n_convs"],
+        "reduction": kwargs["reduction"],
+        "encoder": "adeb",
+        "decoder": "adeb",
+        "use_arob": True,
+        "use_wavelet": True,
+    }
+
+
 NETWORKS = {
     "tsp_rdanet": Network(
         "keras_rdanet.models.tsp_rdanet:TSPRDANet",
@@ -224,6 +241,7 @@ NETWORKS = {
         ("", "attention", ""),
         overrides={"output_2": {"resize_mode": "size_ratio"}},
     ),
+    "danet": Network("keras_rdanet.models.danet:DANet", _danet_arguments, ("",)),
 }
 
 

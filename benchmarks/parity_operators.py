@@ -9,7 +9,15 @@ import numpy as np
 
 from keras_rdanet.inference.chop import chop
 from keras_rdanet.layers.bicubic import RESIZE_MODES, bicubic_resize
+from keras_rdanet.layers.deformable import DeformableConv2D, deform_conv2d, steering_conv
 from keras_rdanet.layers.pyramid_attention import SCALES, PyramidAttention
+from keras_rdanet.layers.wavelet import HaarTransform, InverseHaarTransform
+from keras_rdanet.models.danet import (
+    DeformableBlock,
+    RecurrentOffsetBlock,
+    state_down,
+    state_up,
+)
 from keras_rdanet.weights.from_torch import from_torch, rules_for
 
 
@@ -67,7 +75,58 @@ def _chop(golden, kwargs):
     return [chop(toy, nhwc(golden["input"]), **kwargs)]
 
 
+def _haar(golden, kwargs):
+    return [
+        HaarTransform()(nhwc(golden["input"])),
+        InverseHaarTransform()(nhwc(golden["input_1"])),
+    ]
+
+
+def _deform_conv2d(golden, kwargs):
+    features = keras.Input((None, None, kwargs["in_channels"]))
+    deform = DeformableConv2D(kwargs["out_channels"], name="deform")
+    model = keras.Model(features, deform([features, steering_conv(name="offset")(features)]))
+    from_torch(model, parameters(golden), torch_names=())
+    images = nhwc(golden["input"])
+    offsets, modulation = nhwc(golden["input_offset"]), nhwc(golden["input_mask"])
+    given = deform_conv2d(images, offsets, modulation, deform.kernel) + deform.bias
+    return [given, model(images)]
+
+
+def _adeb(golden, kwargs):
+    features = keras.Input((None, None, kwargs["channels"]))
+    block = DeformableBlock(
+        kwargs["channels"], "adeb", kwargs["n_convs"], kwargs["reduction"], name="enc0_adeb0"
+    )
+    model = keras.Model(features, block(features))
+    from_torch(model, parameters(golden, "enc.0.adeb.0."), torch_names=rules_for("danet"))
+    return [model(nhwc(golden["input"]))]
+
+
+def _arob(golden, kwargs):
+    inputs = [keras.Input((None, None, kwargs["channels"]))]
+    if not kwargs["first"]:
+        inputs.append(keras.Input((None, None, kwargs["state"])))
+    block = RecurrentOffsetBlock(
+        kwargs["channels"],
+        kwargs["state"],
+        kwargs["first"],
+        kwargs["n_convs"],
+        kwargs["reduction"],
+        name="mid_arob",
+    )
+    model = keras.Model(inputs, block(inputs[0] if kwargs["first"] else inputs))
+    from_torch(model, parameters(golden, "mid.arob."), torch_names=rules_for("danet"))
+    images = [nhwc(golden[name]) for name in ("input", "input_1")[: len(inputs)]]
+    features, state = model(images)
+    return [features, state, state_down(state), state_up(state)]
+
+
 OPERATORS = {
+    "haar": _haar,
+    "deform_conv2d": _deform_conv2d,
+    "adeb": _adeb,
+    "arob": _arob,
     "bicubic_resize": _bicubic_resize,
     "pyramid_attention": _pyramid_attention,
     "chop": _chop,

@@ -23,6 +23,11 @@ PRESETS = {
     **dict.fromkeys(
         ("mprnet_denoise", "mprnet_deblur", "mprnet_derain"), "keras_rdanet.models.mprnet:MPRNet"
     ),
+    **{
+        f"danet{size}_{color}": "keras_rdanet.models.danet:DANet"
+        for size in ("", "_s", "_teacher")
+        for color in ("gray", "rgb")
+    },
     **dict.fromkeys(("panet_gray", "panet_rgb"), "keras_rdanet.models.panet:PANet"),
     **dict.fromkeys(("pa_edsr_x2", "pa_edsr_x3", "pa_edsr_x4"), "keras_rdanet.models.panet:PAEDSR"),
 }

@@ -77,6 +77,15 @@ def test_functions_are_compared_too(parity, source, output):
     assert sum(check.status == "failed" for check in checks.values()) == 1
 
 
+def test_operators_are_compared_too(run, tmp_path):
+    golden = np.load(GOLDEN / "haar_dwt.npz")
+    change("haar_dwt.npz", tmp_path / "a.npz", output_1=golden["output_1"] + 0.01, output_2=0.0)
+    code, output = run(tmp_path)
+    assert code == 1
+    statuses = {line.split()[2]: line.split()[0] for line in output.splitlines()[:-1]}
+    assert statuses == {"output_0": "ok", "output_1": "failed", "output_2": "unknown"}
+
+
 def test_everything_comes_from_the_file(run, tmp_path):
     """A width, a size and missing biases that no file of the project has."""
     from keras_rdanet.models.tsp_rdanet import TSPRDANet
