@@ -223,10 +223,10 @@ def test_fold_makes_patches_and_puts_them_together():
 
 
 def test_sizes_may_change_from_call_to_call():
-    """They are unknown when the network is made, and from the third call when it is traced."""
+    """They are unknown when the network is made, and after two sizes when it is traced."""
     model = small()
     function = model.image_function()
-    for size in ((8, 8), (8, 24), (24, 16), (16, 16)):
+    for size in ((8, 8), (8, 16), (16, 8)):
         x = image(*size)
         np.testing.assert_allclose(function(x), restore(model, x)["stage3"], atol=1e-5)
     assert model.output["stage3"].shape == (None, None, None, 3)
