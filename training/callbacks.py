@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from keras_rdanet.evaluation.protocols import score
@@ -124,11 +125,13 @@ class Validation(keras.callbacks.Callback):
     Args:
         samples: What to score: `Sample`s of a protocol.
         folder: Where `step_STEP.png` goes: degraded, restored and target.
+        logs: Where TensorBoard finds the same pictures.
         steps_per_epoch: Of the run.
     """
 
-    def __init__(self, samples: list, folder: Path, steps_per_epoch: int):
+    def __init__(self, samples: list, folder: Path, logs: Path, steps_per_epoch: int):
         super().__init__()
+        self.writer = tf.summary.create_file_writer(str(logs))
         self.samples = samples
         self.folder = folder
         self.steps_per_epoch = steps_per_epoch
@@ -154,9 +157,12 @@ class Validation(keras.callbacks.Callback):
             )
         ]
         step = (epoch + 1) * self.steps_per_epoch
+        drawn = sheet(rows)
         self.folder.mkdir(exist_ok=True)
-        picture = Picture(sheet(rows), None, Metadata())
-        write_picture(self.folder / f"step_{step:07d}.png", picture)
+        write_picture(self.folder / f"step_{step:07d}.png", Picture(drawn, None, Metadata()))
+        with self.writer.as_default():
+            tf.summary.image("degraded, restored, target", drawn[None], step=step)
+        self.writer.flush()
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -91,11 +91,15 @@ def _fit(model, config, output, state, samples) -> float:
         callbacks.NaNGuard(output, batch_at, start),
         callbacks.Progress(config.steps, start, wait.share),
     ]
+    logs = output / "tensorboard"
     if samples:
-        watchers.append(callbacks.Validation(samples, output / "samples", config.checkpoint_steps))
+        pictures = output / "samples"
+        watchers.append(
+            callbacks.Validation(samples, pictures, logs / "samples", config.checkpoint_steps)
+        )
     watchers += [
         callbacks.Checkpoint(output, state, config.checkpoint_steps, metadata),
-        keras.callbacks.TensorBoard(output / "tensorboard", write_graph=False),
+        keras.callbacks.TensorBoard(logs, write_graph=False),
     ]
     model.fit(
         wait.watch(build.build_batches(config, model, start)),
