@@ -62,6 +62,9 @@ class PyramidAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         if resize_mode not in RESIZE_MODES:
             raise ValueError(f"`resize_mode` must be one of {RESIZE_MODES}, got {resize_mode!r}.")
+        # XLA cannot differentiate a TensorFlow loop whose length it is not told;
+        # with this, Keras says so and goes on without XLA.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         self.filters = filters
         self.reduction = reduction
         self.identity_scale = identity_scale
