@@ -64,16 +64,20 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
         model.optimizer.build(model.trainable_variables)
     if state["step"]:
         load_checkpoint(checkpoint, model)
+    # Whatever is wrong with the images is said before anything is written.
     samples = _validation_samples(config, model)
-    output.mkdir(parents=True, exist_ok=True)
-    _write_json(output / "config.json", options)
+    waited = None
     if state["step"] < config.steps:
-        waited = _fit(model, config, output, state, samples)
-        _write_json(output / "report.json", _report(config, state, waited))
-    return json.loads((output / "report.json").read_text())
+        batches = build.build_batches(config, model, state["step"])
+        output.mkdir(parents=True, exist_ok=True)
+        _write_json(output / "config.json", options)
+        waited = _fit(model, config, output, state, samples, batches)
+    report = _report(config, state, waited)
+    _write_json(output / "report.json", report)
+    return report
 
 
-def _fit(model, config, output, state, samples) -> float:
+def _fit(model, config, output, state, samples, batches) -> float:
     start = state["step"]
     wait = InputWait()
     epochs = config.steps // config.checkpoint_steps
@@ -102,7 +106,7 @@ def _fit(model, config, output, state, samples) -> float:
         keras.callbacks.TensorBoard(logs, write_graph=False),
     ]
     model.fit(
-        wait.watch(build.build_batches(config, model, start)),
+        wait.watch(batches),
         initial_epoch=start // config.checkpoint_steps,
         epochs=epochs,
         steps_per_epoch=config.checkpoint_steps,
@@ -110,7 +114,7 @@ def _fit(model, config, output, state, samples) -> float:
         verbose=0,
         shuffle=False,
     )
-    return wait.share()
+    return round(wait.share(), 4)
 
 
 def _validation_samples(config, model):
@@ -176,7 +180,7 @@ def _report(config, state, waited):
         "steps": state["step"],
         "pixels": sum(p.steps * p.patch_size**2 * p.batch_size for p in config.data.phases),
         "hours": round(state["seconds"] / 3600, 3),
-        "input_wait_share": round(waited, 4),
+        "input_wait_share": waited,
         "final": final,
         "best_val_psnr": state["best_psnr"],
         "config": state["config"],

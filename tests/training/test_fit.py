@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -95,6 +96,21 @@ def test_report_holds_what_the_run_cost_and_reached(whole_run):
     assert json.loads((output / "report.json").read_text()) == report
     assert len(list((output / "samples").glob("*.png"))) == 4
     assert list((output / "tensorboard").rglob("events*"))
+
+
+def test_finished_run_has_nothing_to_resume(options, whole_run, tmp_path):
+    shutil.copytree(whole_run[0], tmp_path / "copy")
+    (tmp_path / "copy" / "report.json").unlink()  # killed just before the end
+    report = train(RunConfig.model_validate(options), tmp_path / "copy", resume=True)
+    assert {**report, "input_wait_share": 0} == {**whole_run[1], "input_wait_share": 0}
+
+
+def test_unusable_images_leave_nothing_behind(options, tmp_path):
+    phase = {"steps": 10, "patch_size": 4000, "batch_size": 1}
+    wrong = {**options, "data": {**options["data"], "phases": [phase]}}
+    with pytest.raises(ValueError, match="smaller than"):
+        train(RunConfig.model_validate(wrong), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_new_run_does_not_overwrite_another(options, whole_run):
