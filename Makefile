@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types clean
+.PHONY: demo test test-jax lint types clean
 
 demo: .venv/train
 	$(BIN)/python examples/demo.py --output demo
 
 test: .venv/dev
 	$(BIN)/python -m pytest -n auto -q
+
+# The networks are keras.ops only: the same tests hold on JAX.
+test-jax: .venv/dev
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -q tests/models/test_tsp_rdanet.py tests/layers/test_attention.py tests/test_losses.py
 
 lint: .venv/dev
 	$(BIN)/ruff check .
