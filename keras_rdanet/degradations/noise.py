@@ -1,11 +1,11 @@
 """Additive white Gaussian noise: for training pipelines and for the evaluation protocol."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from keras_rdanet.degradations.ranges import Range, check_range, draw
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -27,28 +27,17 @@ class GaussianNoise:
         ValueError: if a sigma is negative or the range is empty.
     """
 
-    sigma: float | Sequence[float]
+    sigma: Range
 
     def __post_init__(self):
-        ends = self._ends()
-        numbers = len(ends) in (1, 2) and all(isinstance(end, Real) for end in ends)
-        if not numbers or not 0 <= ends[0] <= ends[-1] < float("inf"):
-            raise ValueError(
-                "`sigma` must be a number of gray levels >= 0 or a range (low, high), "
-                f"got {self.sigma!r}."
-            )
-
-    def _ends(self) -> tuple[float, ...]:
-        return tuple(self.sigma) if isinstance(self.sigma, Sequence) else (self.sigma,)
+        check_range("sigma", self.sigma, "a number of gray levels >= 0", low=0)
 
     def __call__(self, target: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
         """Return the noisy batch of `target`."""
         import tensorflow as tf
 
-        low, high = self._ends()[0], self._ends()[-1]
         level_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        sigma = tf.random.stateless_uniform(tf.shape(target)[:1], level_seed, low, high)
-        return add_gaussian_noise(target, sigma, noise_seed)
+        return add_gaussian_noise(target, draw(self.sigma, target, level_seed), noise_seed)
 
 
 def add_gaussian_noise(images: "tf.Tensor", sigma, seed) -> "tf.Tensor":

@@ -1,0 +1,79 @@
+"""Options that are a number, or a range from which every sample of a batch draws its own."""
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Range: TypeAlias = float | Sequence[float]
+WholeRange: TypeAlias = int | Sequence[int]
+
+
+def check_range(
+    name: str,
+    value: Range,
+    what: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    whole: bool = False,
+) -> None:
+    """Refuse what is neither a number nor a range `(low, high)`.
+
+    Args:
+        name: Of the argument, for the message.
+        value: A number or a pair of them.
+        what: The numbers that are accepted, for the message.
+        low: The least of them.
+        high: The greatest of them.
+        whole: Whether they must be integers.
+
+    Raises:
+        ValueError: naming the argument, what is accepted and what came.
+    """
+    ends = _ends(value)
+    kind = Integral if whole else Real
+    numbers = len(ends) in (1, 2) and all(isinstance(end, kind) for end in ends)
+    if not numbers or not low <= ends[0] <= ends[-1] <= high or not all(map(math.isfinite, ends)):
+        raise ValueError(f"`{name}` must be {what} or a range (low, high), got {value!r}.")
+
+
+def draw(value: Range, images: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
+    """Draw a number for every image, uniformly; without a range it is the same for all.
+
+    Args:
+        value: A number or a pair of them.
+        images: `(B, ...)`.
+        seed: Two integers.
+
+    Returns:
+        `(B,)` float32.
+    """
+    import tensorflow as tf
+
+    ends = _ends(value)
+    return tf.random.stateless_uniform(tf.shape(images)[:1], seed, ends[0], ends[-1])
+
+
+def draw_whole(value: WholeRange, images: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
+    """Draw an integer for every image, both ends of a range included.
+
+    Args:
+        value: An integer or a pair of them.
+        images: `(B, ...)`.
+        seed: Two integers.
+
+    Returns:
+        `(B,)` int32.
+    """
+    import tensorflow as tf
+
+    ends = _ends(value)
+    shape = tf.shape(images)[:1]
+    return tf.random.stateless_uniform(shape, seed, ends[0], ends[-1] + 1, dtype=tf.int32)
+
+
+def _ends(value) -> tuple:
+    return tuple(value) if isinstance(value, Sequence) else (value,)
