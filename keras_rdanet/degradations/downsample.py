@@ -1,0 +1,118 @@
+"""Bicubic downsampling as MATLAB's `imresize` does it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_A = -0.5  # of the cubic kernel
+_SCALES = (2, 3, 4)
+
+
+@dataclass(frozen=True)
+class BicubicDownsample:
+    """Antialiased downsampling for a training pipeline; nothing about it is random.
+
+    Args:
+        scale: 2, 3 or 4.
+
+    Called with a float32 batch `(B, H, W, C)`, height and width known and
+    multiples of the scale, and a seed, which it ignores, it returns
+    `(B, H/scale, W/scale, C)` float32, not clipped: the overshoot of the kernel
+    at edges is kept.
+
+    Raises:
+        ValueError: if the scale is another, or does not divide height and width.
+    """
+
+    scale: int
+
+    def __post_init__(self):
+        _check_scale(self.scale)
+
+    def __call__(self, target: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
+        """Return the small batch of `target`."""
+        import tensorflow as tf
+
+        del seed
+        _check_size(target.shape[1:3], self.scale)
+        rows = _shrink(target, self.scale, 1, tf.gather)
+        return _shrink(rows, self.scale, 2, tf.gather)
+
+
+def downsample(image: np.ndarray, scale: int) -> np.ndarray:
+    """Shrink an image as `imresize(image, 1 / scale, "bicubic")` does for `double`.
+
+    The cubic kernel (a = -0.5) is widened by the scale, so that it also
+    removes what the small image cannot hold; borders are mirrored, the border
+    pixel included. For `uint8`, `imresize` also rounds after each axis.
+
+    Args:
+        image: `(H, W, C)` float; height and width are multiples of the scale.
+        scale: 2, 3 or 4.
+
+    Returns:
+        `(H/scale, W/scale, C)`, same dtype, computed in float64, not clipped.
+
+    Raises:
+        ValueError: if the scale is another, or does not divide height and width.
+    """
+    _check_scale(scale)
+    _check_size(image.shape[:2], scale)
+    rows = _shrink(image.astype(np.float64), scale, 0, np.take)
+    return _shrink(rows, scale, 1, np.take).astype(image.dtype)
+
+
+def bicubic_taps(scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pixels make a pixel of the small image, and their weights.
+
+    Returns:
+        Offsets from the first pixel of the `scale` pixels that the small one
+        covers, int64, and float64 weights whose sum is one, both `(taps,)`.
+    """
+    center = (scale - 1) / 2
+    offsets = np.arange(-2 * scale, 3 * scale)
+    weights = _cubic((offsets - center) / scale)
+    used = weights != 0
+    return offsets[used], weights[used] / weights.sum()
+
+
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    t = np.abs(distance)
+    near = (_A + 2) * t**3 - (_A + 3) * t**2 + 1
+    far = _A * (t**3 - 5 * t**2 + 8 * t - 4)
+    return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
+
+
+def _shrink(images: Any, scale: int, axis: int, take: Callable) -> Any:
+    """Shrink one axis of an array or a tensor, whose library's `take` is given."""
+    size = images.shape[axis]
+    starts = np.arange(0, size, scale)
+    offsets, weights = bicubic_taps(scale)
+    taps = zip(offsets, weights.tolist(), strict=True)
+    return sum(w * take(images, _mirrored(starts + o, size), axis=axis) for o, w in taps)
+
+
+def _mirrored(index: np.ndarray, size: int) -> np.ndarray:
+    folded = index % (2 * size)
+    return np.minimum(folded, 2 * size - 1 - folded)
+
+
+def _check_scale(scale) -> None:
+    if scale not in _SCALES:
+        raise ValueError(f"`scale` must be 2, 3 or 4, got {scale!r}.")
+
+
+def _check_size(size, scale: int) -> None:
+    height, width = size
+    if height is None or width is None:
+        raise ValueError("Downsampling needs to know height and width when it is traced.")
+    if height % scale or width % scale:
+        raise ValueError(
+            f"{width}x{height} pixels cannot be downsampled by {scale}; "
+            f"crop height and width to multiples of {scale}."
+        )
