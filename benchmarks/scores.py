@@ -31,12 +31,17 @@ are told the true sigma; `benchmarks/results/baseline_settings.md` says how thei
 chosen. Seconds are those of sigma 25 and may have been measured on a busy machine."""
 
 
-def measure(method, data, sigma, limit, cache):
-    """Return the result of one method on one set, from the cache if it is there."""
+def measure(method, data, sigma, limit, cache, cached_only):
+    """Return the result of one method on one set, from the cache if it is there.
+
+    With `cached_only` nothing is measured, and `None` stands for what is not there.
+    """
     function = method.function
     what = [data.name, sigma, limit, function.name, function.precision, method.details]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     stored = cache / f"{data.name}-sigma{sigma}-{key}.json"
+    if cached_only and not stored.exists():
+        return None
     if not stored.exists():
         result = evaluate(
             function,
@@ -92,16 +97,20 @@ def arrange(rows):
 @click.option("--baselines/--no-baselines", default=True, show_default=True)
 @click.option("--leave-out", multiple=True, metavar="METHOD", help="BM3D, which takes hours, say.")
 @click.option("--limit", type=click.IntRange(min=1), help="First N images; a trial, not recorded.")
+@click.option("--cached-only", is_flag=True, help="Write down what is measured; measure nothing.")
 @click.option("--cache", type=click.Path(path_type=Path), default="runs/scores", show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where to write.")
-def main(data, models, precisions, baselines, leave_out, limit, cache, results):
+def main(data, models, precisions, baselines, leave_out, limit, cached_only, cache, results):
     """Score the shipped weights, and what people already have, on the usual test sets."""
     names = models or [entry.name for entry in list_models()]
     opened = [open_identified(name, precision=p) for name in names for p in precisions]
     rows = []
 
     def add(method, name, sigma):
-        rows.append(row(data / name, sigma, measure(method, data / name, sigma, limit, cache)))
+        result = measure(method, data / name, sigma, limit, cache, cached_only)
+        if result is None:
+            return
+        rows.append(row(data / name, sigma, result))
         cells = arrange(rows[-1:])[0]
         click.echo(", ".join(f"{key} {value}" for key, value in cells.items()))
 
