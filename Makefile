@@ -23,11 +23,11 @@ types: .venv/dev
 
 # One environment; what a command needs is added to it when first asked for.
 .venv/train: setup.cfg constraints.txt | .venv/bin/python
-	$(BIN)/pip install -q -c constraints.txt -e ".[train]"
+	PYTHONWARNINGS=ignore $(BIN)/pip install -q -c constraints.txt -e ".[train]"
 	touch $@
 
 .venv/dev: setup.cfg constraints.txt | .venv/bin/python
-	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	PYTHONWARNINGS=ignore $(BIN)/pip install -q -c constraints.txt -e ".[dev]"
 	touch $@ .venv/train
 
 .venv/bin/python:
