@@ -98,6 +98,14 @@ class OptimizerOptions(_Options):
     clip_norm: Positive | None = None
     ema: Annotated[Number, Field(ge=0, lt=1)] = 0.0  # momentum of the averaged weights; 0: none
 
+    @model_validator(mode="after")
+    def _decays(self):
+        if self.weight_decay and self.name != "adamw":
+            raise ValueError("`weight_decay` belongs to adamw; adam takes `l2`")
+        if self.l2 and self.name != "adam":
+            raise ValueError("`l2` belongs to adam; adamw takes `weight_decay`")
+        return self
+
 
 class MultiStepOptions(_Options):
     """See `keras_rdanet.training.schedules.MultiStep`."""
@@ -124,9 +132,15 @@ class ValidationOptions(_Options):
 
     data: str
     target: str | None = None  # the clean side when `data` holds degraded images
-    sigma: NotNegative = 25.0
+    sigma: NotNegative | None = None  # of the noise added to clean images; 25 if not given
     crop: Count | None = 256
     limit: Count = 12
+
+    @model_validator(mode="after")
+    def _one_degradation(self):
+        if self.target is not None and self.sigma is not None:
+            raise ValueError("pairs are noisy already: give `sigma` or `target`, not both")
+        return self
 
 
 class RunConfig(_Options):
@@ -202,8 +216,18 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'config'}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise ValueError(f"{path}: {problems}") from None
+        problems = dict.fromkeys(_in_words(problem) for problem in error.errors())
+        raise ValueError(f"{path}: {'; '.join(problems)}") from None
+
+
+def _in_words(problem) -> str:
+    # Pydantic names its validators and the members of unions as parts of the place.
+    place = ".".join(
+        str(part) for part in problem["loc"] if str(part).isidentifier() or isinstance(part, int)
+    )
+    reason = {
+        "extra_forbidden": "there is no such option",
+        "missing": "it must be given",
+        "float_type": "it must be a number (write 2.0e-4: YAML reads 2e-4 as text)",
+    }.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    return f"{place or 'config'}: {reason}"

@@ -37,10 +37,13 @@ def test_overrides_reach_into_lists(path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.momentun=0.9", "optimizer.momentun"),
-        ("schedule.peak=1e-3", "schedule.cosine.peak"),  # YAML reads 1e-3 as text
+        ("optimizer.momentun=0.9", "optimizer.momentun: there is no such option"),
+        ("optimizer.weight_decay=0.1", "adam takes `l2`"),
+        ("optimizer={name: adamw, l2: 0.1}", "takes `weight_decay`"),
+        ("validation={data: a, target: b, sigma: 5}", "not both"),
+        ("schedule.peak=1e-3", r"schedule\.cosine\.peak: it must be a number \(write"),
         ("degradation.sigma=[50, 0]", "low, high"),
-        ("degradation.sigma=-1", "sigma"),
+        ("degradation.sigma=-1", "degradation.sigma: Input should be greater"),
         ("data.target=clean", "one of them"),
         ("checkpoint_steps=30", "multiple of"),
         ("data.phases=[]", "data.phases"),

@@ -74,7 +74,7 @@ class NaNGuard(keras.callbacks.Callback):
             np.savez(temporary, **arrays)
         raise FloatingPointError(
             f"The loss became {loss} at step {step}; its batch and the one before are in {path}. "
-            "The last checkpoint is sound: resume with a lower rate or `optimizer.clip_norm`."
+            "Set a lower rate or `optimizer.clip_norm`, and resume if there is a checkpoint."
         )
 
 

@@ -20,7 +20,16 @@ from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
 
 # What may change between a run and its continuation.
-CHANGEABLE = {"data.phases", "checkpoint_steps", "validation", "distribution", "xla", "data.cache"}
+CHANGEABLE = {
+    "checkpoint_steps",
+    "data.cache",
+    "data.phases",
+    "distribution",
+    "optimizer.clip_norm",
+    "schedule",
+    "validation",
+    "xla",
+}
 
 
 def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dict:
@@ -64,6 +73,8 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
         model.optimizer.build(model.trainable_variables)
     if state["step"]:
         load_checkpoint(checkpoint, model)
+    if state["step"] == config.steps and (output / "report.json").exists():
+        return json.loads((output / "report.json").read_text(encoding="utf-8"))
     # Whatever is wrong with the images is said before anything is written.
     samples = _validation_samples(config, model)
     waited = None
@@ -124,7 +135,7 @@ def _validation_samples(config, model):
     protocol: protocols.EvaluationProtocol
     source: sources.Source
     if options.target is None:
-        protocol = protocols.GaussianNoise(options.sigma)
+        protocol = protocols.GaussianNoise(25 if options.sigma is None else options.sigma)
         source = sources.folder(options.data)
     else:
         protocol = protocols.RealPairs()

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from keras_rdanet.cli.startup import load_tensorflow
+
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _PAIRS = click.option(
     "--pairs",
@@ -64,6 +66,7 @@ def pack(folders, pairs, tile, overlap, shard_mb, gray):
     _one_of(folder, pairs, "FOLDER")
     if len(folder) > 1:
         raise click.UsageError("Give one FOLDER and OUT.")
+    load_tensorflow()
     from keras_rdanet.data import tfrecords
 
     source = _open(Path(folder[0]) if folder else None, pairs)

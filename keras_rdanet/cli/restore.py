@@ -39,7 +39,8 @@ class _Tile(click.ParamType):
     type=click.FloatRange(0, 1),
     default=1.0,
     show_default=True,
-    help="Share of the restored picture in the result; 0 changes nothing.",
+    help="Share of the restored picture in the result; 0 changes nothing but what encoding a "
+    "JPEG anew loses.",
 )
 @click.option("--self-ensemble", is_flag=True, help="Slightly better, eight times slower.")
 @click.option(

@@ -29,7 +29,7 @@ _TEXT_TAGS = (270, 271, 272, 305, 306, 315, 316, 33432)
 _OVERSIZE = 4096
 _BIG = 2**32 - 2**26
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # errors are raised as well
+logging.getLogger("tifffile").propagate = False  # errors are raised as well
 
 
 def open_tiff(stream: BinaryIO) -> Source:

@@ -1,5 +1,6 @@
 """Restoring picture files: one of them, or a folder with a report that a later run resumes."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -98,7 +99,9 @@ def restore_file(
         picture = _with_noise(picture, options.add_noise, options.seed)
     facts: dict = {"height": height, "width": width}
     if options.estimate_noise:
-        facts["sigma"] = round(estimate_sigma(picture.samples), 2)
+        # Too small a picture has no estimate, which is no reason not to restore it.
+        with contextlib.suppress(ValueError):
+            facts["sigma"] = round(estimate_sigma(picture.samples), 2)
     function = restorer.function_for(channels, picture.samples.dtype)
     restored = restorer.picture(picture, on_tile)
     write_picture(target, restored, strip_metadata=options.strip_metadata)

@@ -63,7 +63,7 @@ class Restorer:
     ):
         if precision not in PRECISIONS:
             raise ValueError(f"`precision` must be one of {PRECISIONS}, got {precision!r}.")
-        if not 0 <= strength <= 1:
+        if not isinstance(strength, int | float) or not 0 <= strength <= 1:
             raise ValueError(f"`strength` must be from 0 to 1, got {strength!r}.")
         check_tile(tile)
         model = catalogue.DEFAULT if model is None else model

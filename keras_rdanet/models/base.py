@@ -16,11 +16,13 @@ class RestorationModel(keras.Model):
 
     Attributes:
         PRESETS: Preset name -> constructor arguments.
+        AS_PUBLISHED: Arguments of the original code, where presets may differ.
         support, radius, multiple, min_size, scale: See `ImageFunction`.
         bytes_per_pixel: Working memory for an input pixel in float32, measured.
     """
 
     PRESETS: dict[str, dict] = {}
+    AS_PUBLISHED: dict = {}
     support: Literal["local", "global_pool", "nonlocal"] = "local"
     radius: int | None = None
     multiple = 1

@@ -46,6 +46,18 @@ POLICIES = {
 }
 
 
+def network(name: str) -> type[RestorationModel]:
+    """The class that a preset belongs to.
+
+    Raises:
+        ValueError: if there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There is no network {name!r}; known: {', '.join(PRESETS)}.")
+    module, class_name = PRESETS[name].split(":")
+    return getattr(importlib.import_module(module), class_name)
+
+
 def build(name: str, *, precision: str = "float32", **overrides) -> RestorationModel:
     """A network of the preset `name`, freshly initialised.
 
@@ -58,17 +70,14 @@ def build(name: str, *, precision: str = "float32", **overrides) -> RestorationM
     Raises:
         ValueError: if the name, the precision or an override is unknown.
     """
-    if name not in PRESETS:
-        raise ValueError(f"There is no network {name!r}; known: {', '.join(PRESETS)}.")
+    made_by = network(name)
     if precision not in POLICIES:
         raise ValueError(f"`precision` must be one of {sorted(POLICIES)}, got {precision!r}.")
-    module, class_name = PRESETS[name].split(":")
-    network = getattr(importlib.import_module(module), class_name)
     # Layers take the policy in force when they are made.
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(POLICIES[precision])
     try:
-        return network.from_preset(name, **overrides)
+        return made_by.from_preset(name, **overrides)
     finally:
         keras.config.set_dtype_policy(before)
 

@@ -145,6 +145,7 @@ class TSPRDANet(RestorationModel):
         for size, filters in (("", 64), ("_small", 32), ("_tiny", 16))
         for color, channels in (("gray", 1), ("rgb", 3))
     }
+    AS_PUBLISHED = {"image_residual": False}
     support = "global_pool"
     min_size = 4
 

@@ -9,7 +9,7 @@ from keras_rdanet.models import registry
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tsp_rdanet_gray_nc8_bias_38x30.npz"
 OPTIONS = ["--preset", "tsp_rdanet_tiny_gray"]
-OPTIONS += ["--set", "filters=8", "--set", "use_bias=true", "--set", "image_residual=false"]
+OPTIONS += ["--set", "filters=8", "--set", "use_bias=true"]  # the original has no image residual
 
 
 @pytest.fixture
