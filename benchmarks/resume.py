@@ -1,0 +1,100 @@
+"""Measure how far a killed and resumed run ends from one that was left alone.
+
+    python benchmarks/resume.py
+
+Trains 40 steps in one go, and 40 steps with `kill -9` after the checkpoint of step 20 and
+`--resume`. Writes results/resume.json and .md; exits 1 above 1e-6.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+from device import RESULTS, write_results
+from safetensors.numpy import load_file
+
+LIMIT = 1e-6
+CONFIG = {
+    "model": {"preset": "tsp_rdanet_tiny_gray"},
+    "data": {"phases": [{"steps": 40, "patch_size": 32, "batch_size": 4}]},
+    "degradation": {"name": "gaussian_noise", "sigma": [0, 50]},
+    "mixup": {"alpha": 0.6},
+    "optimizer": {"ema": 0.99, "clip_norm": 1.0},
+    "schedule": {"name": "cosine", "peak": 1e-3, "warmup": 5},
+    "checkpoint_steps": 10,
+}
+
+
+def train(config, output, *options):
+    """Start the command."""
+    command = [sys.executable, "-m", "keras_rdanet", "train", config, "-o", output, *options]
+    return subprocess.Popen([str(part) for part in command])
+
+
+def difference(one, other):
+    """Largest absolute difference between the tensors of two files of the same names."""
+    one, other = load_file(one), load_file(other)
+    if one.keys() != other.keys():
+        raise ValueError("the two checkpoints hold other tensors")
+    return max(float(np.abs(one[name].astype(float) - other[name]).max()) for name in one)
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path), default=RESULTS)
+def main(output):
+    """Measure how far a killed and resumed run ends from one that was left alone."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "images").mkdir()
+        random = np.random.default_rng(0)
+        for i in range(4):
+            image = cv2.resize(random.integers(0, 256, (9, 12), np.uint8), (160, 120))
+            cv2.imwrite(str(folder / "images" / f"{i}.png"), image)
+        config = folder / "config.yaml"
+        data = {**CONFIG["data"], "train": str(folder / "images")}
+        config.write_text(json.dumps({**CONFIG, "data": data}), encoding="utf-8")
+
+        if train(config, folder / "whole").wait():
+            sys.exit("the run that was left alone failed")
+        history = folder / "killed" / "history.csv"
+        with train(config, folder / "killed") as process:
+            while not history.exists() or len(history.read_text().splitlines()) < 3:
+                if process.poll() is not None:
+                    sys.exit("the run to be killed ended by itself")
+                time.sleep(0.02)
+            os.kill(process.pid, signal.SIGKILL)
+        rows = len(history.read_text().splitlines()) - 1
+        if train(config, folder / "killed", "--resume").wait():
+            sys.exit("the resumed run failed")
+        results = [
+            {
+                "file": file,
+                "killed after step": 10 * rows,
+                "largest difference": difference(folder / "whole" / file, folder / "killed" / file),
+            }
+            for file in ("checkpoint.safetensors", "weights.safetensors")
+        ]
+    write_results(
+        "resume",
+        results,
+        title="A killed and resumed run against one that was left alone",
+        command="python benchmarks/resume.py",
+        notes="40 steps of `tsp_rdanet_tiny_gray`; the checkpoint holds weights, optimizer and "
+        f"averages. More than {LIMIT:g} would fail.",
+        folder=output,
+    )
+    worst = max(result["largest difference"] for result in results)
+    click.echo(f"largest difference {worst:g}")
+    sys.exit(worst > LIMIT)
+
+
+if __name__ == "__main__":
+    main()
