@@ -15,7 +15,7 @@ from keras_rdanet.config import RunConfig
 from keras_rdanet.data import sources
 from keras_rdanet.data.pipeline import InputWait
 from keras_rdanet.evaluation import protocols
-from keras_rdanet.files import replacing
+from keras_rdanet.evaluation.report import write_json
 from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
 
@@ -81,10 +81,10 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     if state["step"] < config.steps:
         batches = build.build_batches(config, model, state["step"])
         output.mkdir(parents=True, exist_ok=True)
-        _write_json(output / "config.json", options)
+        write_json(output / "config.json", options)
         waited = _fit(model, config, output, state, samples, batches)
     report = _report(config, state, waited)
-    _write_json(output / "report.json", report)
+    write_json(output / "report.json", report)
     return report
 
 
@@ -204,8 +204,3 @@ def _report(config, state, waited):
             name: version(name) for name in ("keras-rdanet", "keras", "tensorflow", "numpy")
         },
     }
-
-
-def _write_json(path, value):
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -4,23 +4,13 @@ import keras
 from keras import ops
 
 from keras_rdanet.layers.attention import ChannelAttention, SpatialAttention
+from keras_rdanet.layers.convolution import conv
 from keras_rdanet.layers.initializers import conv_initializers
 from keras_rdanet.layers.resampling import PadTo
 from keras_rdanet.models.base import RestorationModel
 
 RDAB_DILATIONS = (1, 1, 1, 1, 1, 1, 1, 1)
 HDRDAB_DILATIONS = (1, 2, 3, 4, 3, 2, 1, 1)
-
-
-def _conv(filters, kernel_size, channels, use_bias, initialization, **kwargs):
-    return keras.layers.Conv2D(
-        filters,
-        kernel_size,
-        padding="same",
-        use_bias=use_bias,
-        **conv_initializers(initialization, channels * kernel_size**2),
-        **kwargs,
-    )
 
 
 @keras.saving.register_keras_serializable(package="keras_rdanet")
@@ -54,12 +44,12 @@ class DenseAttentionBlock(keras.layers.Layer):
         self.use_bias = use_bias
         self.initialization = initialization
         self.convs = [
-            _conv(
+            conv(
                 filters,
                 3,
                 (i + 1) * filters,
-                use_bias,
                 initialization,
+                use_bias=use_bias,
                 dilation_rate=dilation,
                 activation="relu",
                 name=f"conv{i + 1}",
@@ -73,18 +63,20 @@ class DenseAttentionBlock(keras.layers.Layer):
             self.gate = ChannelAttention(self.width, 8, use_bias, initialization, name="cab")
         else:
             raise ValueError(f'`attention` must be "spatial" or "channel", got {attention!r}.')
-        self.conv_tail = _conv(filters, 1, self.width, use_bias, initialization, name="conv_tail")
+        self.conv_tail = conv(
+            filters, 1, self.width, initialization, use_bias=use_bias, name="conv_tail"
+        )
 
     def build(self, input_shape):
-        for i, conv in enumerate(self.convs):
-            conv.build((None, None, None, (i + 1) * self.filters))
+        for i, layer in enumerate(self.convs):
+            layer.build((None, None, None, (i + 1) * self.filters))
         self.gate.build((None, None, None, self.width))
         self.conv_tail.build((None, None, None, self.width))
 
     def dense(self, features):
         """The block input followed by the output of every convolution."""
-        for conv in self.convs:
-            features = ops.concatenate([features, conv(features)], axis=-1)
+        for layer in self.convs:
+            features = ops.concatenate([features, layer(features)], axis=-1)
         return features
 
     def call(self, features):
@@ -175,7 +167,7 @@ class TSPRDANet(RestorationModel):
             "use_bias": use_bias,
             **conv_initializers(initialization, 4 * filters),
         }
-        conv_head = _conv(filters, 3, channels, name="conv_head", **common)
+        conv_head = conv(filters, 3, channels, name="conv_head", **common)
         sab = SpatialAttention(initialization=initialization, name="sab")
         cab = ChannelAttention(filters, 8, name="cab", **common)
         rdab = DenseAttentionBlock(filters, RDAB_DILATIONS, "spatial", name="rdab", **common)
@@ -186,7 +178,7 @@ class TSPRDANet(RestorationModel):
         pad_to = PadTo(name="pad_to")
         # float16 is spaced 2**-11 just below white, an eighth of a gray
         # level, so what makes the image leaves mixed precision.
-        conv_tail = _conv(channels, 3, filters, name="conv_tail", dtype="float32", **common)
+        conv_tail = conv(channels, 3, filters, name="conv_tail", dtype="float32", **common)
 
         degraded = keras.Input((None, None, channels), name="degraded")
         head = conv_head(degraded)
