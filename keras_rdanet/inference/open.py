@@ -7,10 +7,14 @@ from typing import Any
 from keras_rdanet.inference.image_function import ImageFunction
 
 # Resolved on use, so that this package needs no framework. A loader takes
-# the name or path and the precision, and returns an ImageFunction.
+# the name or path and the precision, which may be None, and returns an ImageFunction.
 NAMES = "keras_rdanet.models.registry:image_function"
+SAVED_MODEL = "SavedModel folders"
 FILES = {
     ".safetensors": "keras_rdanet.models.registry:image_function",
+    ".tflite": "keras_rdanet.export.litert:open_file",
+    ".onnx": "keras_rdanet.export.onnx_runtime:open_file",
+    SAVED_MODEL: "keras_rdanet.export.runtimes:open_saved_model",
 }
 FAMILIES = "keras_rdanet.models.registry:FAMILIES"
 
@@ -23,9 +27,10 @@ def open_model(
     Args:
         model: The name of a network, with or without the tag of its weights;
             of a family of a gray and an RGB network; the path of a weights
-            file; a model with an `image_function()`; or an `ImageFunction`.
-        precision: `"float32"` or `"bfloat16"`; `None` for float32, or what a
-            model or function that is open already computes in.
+            file, of an exported file or of a SavedModel folder; a model with
+            an `image_function()`; or an `ImageFunction`.
+        precision: `"float32"` or `"bfloat16"`; `None` for float32, or what an
+            export, or a model or function that is open already, computes in.
         channels: `1` or `3`, to choose from a family.
 
     Raises:
@@ -43,9 +48,8 @@ def open_model(
                 "give its name instead, or leave the precision to it."
             )
         return model
-    precision = precision or "float32"
     if is_file(model):
-        return _resolve(FILES[Path(model).suffix.lower()])(model, precision)
+        return _resolve(FILES[_kind(Path(model))])(Path(model), precision)
     members = family_members(model)
     if members is not None:
         if channels not in (1, 3):
@@ -57,7 +61,7 @@ def open_model(
 
 
 def is_file(model: Any) -> bool:
-    """Whether `model` is the path of a weights or model file, rather than a name.
+    """Whether `model` is the path of a weights file or an export, rather than a name.
 
     Raises:
         TypeError: if it is neither text nor a path.
@@ -70,12 +74,22 @@ def is_file(model: Any) -> bool:
             f"got {type(model).__name__}."
         )
     path = Path(model)
-    known = path.suffix.lower() in FILES
-    if known and not path.is_file():
+    kind = _kind(path)
+    known = kind in FILES
+    if known and kind != SAVED_MODEL and not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}.")
     if not known and (path.exists() or isinstance(model, Path) or path.name != str(model)):
         raise ValueError(f"{path} is not a model file; known kinds: {', '.join(FILES)}.")
     return known
+
+
+def is_export(model: Any) -> bool:
+    """Whether `model` is the path of an exported file, which has a precision of its own.
+
+    Raises:
+        As `is_file`.
+    """
+    return is_file(model) and _kind(Path(model)) != ".safetensors"
 
 
 def family_members(name: Any) -> tuple[str, str] | None:
@@ -93,6 +107,11 @@ def rgb_sibling(name: Any) -> str | None:
     """The RGB network of the family that a gray network belongs to, if there is one."""
     preset = str(name).partition(".")[0]
     return next((rgb for gray, rgb in _resolve(FAMILIES).values() if gray == preset), None)
+
+
+def _kind(path: Path) -> str:
+    """The kind of a model file, a key of the tables if it is one that we read."""
+    return SAVED_MODEL if (path / "saved_model.pb").is_file() else path.suffix.lower()
 
 
 def _resolve(reference: str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import Picture, to_float, to_samples
 from keras_rdanet.inference.image_function import ImageFunction
-from keras_rdanet.inference.open import family_members, is_file, open_model, rgb_sibling
+from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import check_tile, choose_tile, restore_tiled
 from keras_rdanet.weights import catalogue
@@ -41,7 +41,7 @@ class Restorer:
             `"off"`: always whole; a number: tiles of that side.
         precision: `"float32"`, `"bfloat16"`, or `"auto"`: bfloat16 for uint8
             pictures where the processor computes in it, float32 for all
-            else. A model or `ImageFunction` keeps its own.
+            else. An export, a model or an `ImageFunction` keeps its own.
         strength: 0 to 1, the share of the restored picture in the result;
             at 0 the samples are those of the input, bit for bit.
         self_ensemble: Average over the eight flips and turns: slightly
@@ -173,6 +173,8 @@ class Restorer:
     def _precision_for(self, dtype):
         if self.precision != "auto":
             return self.precision
+        if not self._is_name and is_export(self.model):
+            return None
         is_8_bit = np.dtype(dtype) == np.uint8
         return "bfloat16" if is_8_bit and cpu_has_bfloat16() else "float32"
 
@@ -229,7 +231,7 @@ class Restorer:
                 restored = function(images)
                 if np.isfinite(restored).all():
                     return restored
-                if function.precision != "float32" and not isinstance(self.model, ImageFunction):
+                if function.precision == "bfloat16" and not isinstance(self.model, ImageFunction):
                     logger.warning(
                         "%s overflowed in %s; this tile is computed in float32.",
                         function.name,

@@ -106,6 +106,6 @@ def load(name: str | Path, *, precision: str = "float32") -> RestorationModel:
     return model
 
 
-def image_function(name: str | Path, precision: str = "float32") -> ImageFunction:
-    """A trained network as a function from images to images; arguments as in `load`."""
-    return load(name, precision=precision).image_function(name=str(name))
+def image_function(name: str | Path, precision: str | None = None) -> ImageFunction:
+    """A trained network as a function from images to images; as in `load`, `None` is float32."""
+    return load(name, precision=precision or "float32").image_function(name=str(name))

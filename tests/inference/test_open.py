@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from keras_rdanet.inference import open as opening
-from keras_rdanet.inference.open import family_members, is_file, open_model, rgb_sibling
+from keras_rdanet.inference.open import (
+    family_members,
+    is_export,
+    is_file,
+    open_model,
+    rgb_sibling,
+)
 from tests.inference.functions import blurring
 
 
@@ -55,7 +61,25 @@ def test_a_loader_of_another_kind_of_file_is_found_by_its_suffix(monkeypatch, tm
 
 
 def load_blur(path, precision):
-    return blurring(times=int(path.read_text()))
+    return blurring(times=int(path.read_text()), precision=precision or "float32")
+
+
+def test_exports_are_told_from_weights_and_names(weights, tmp_path):
+    (tmp_path / "model.TFLITE").touch()
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "saved_model.pb").touch()
+    assert is_export(str(tmp_path / "saved"))
+    assert is_export(tmp_path / "model.TFLITE")
+    assert not is_export(weights[0])
+    assert not is_export("tsp_rdanet_tiny_gray")
+
+
+def test_a_folder_without_a_saved_model_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not a model file; known kinds: .*SavedModel folders"):
+        is_file(tmp_path)
+    (tmp_path / "model.onnx").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no model file .*model\.onnx"):
+        is_file(tmp_path / "model.onnx")
 
 
 def test_families_name_their_members_and_keep_the_tag():

@@ -212,3 +212,16 @@ def test_overrides_that_ask_for_a_huge_network_are_refused(tmp_path, value):
     path.write_bytes(safetensors.numpy.save(tensors, header))
     with pytest.raises(ValueError, match="override filters"):
         store.read_metadata(path)
+
+
+def test_the_hash_of_a_folder_sees_names_and_contents(tmp_path):
+    (tmp_path / "inner").mkdir()
+    file = tmp_path / "inner" / "a"
+    file.write_bytes(b"one")
+    first = store.file_sha256(tmp_path)
+    assert first == store.file_sha256(str(tmp_path))
+    file.write_bytes(b"two")
+    assert store.file_sha256(tmp_path) != first
+    file.write_bytes(b"one")
+    file.rename(tmp_path / "a")
+    assert store.file_sha256(tmp_path) != first
