@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_rdanet.image.color import luma
+from keras_rdanet.image.color import limited_luma, limited_luma_8bit, luma
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 3), (2, 7, 5, 3)])
@@ -31,3 +31,29 @@ def test_gray_stays_the_same_gray():
 def test_other_channels_and_dtypes_are_refused(rgb):
     with pytest.raises(ValueError, match=r"must be \(\.\.\., W, 3\)"):
         luma(rgb)
+
+
+# The corners of the RGB cube, from the matrix of ITU-R BT.601 as MATLAB has it.
+@pytest.mark.parametrize(
+    ("rgb", "y"),
+    [
+        ((0, 0, 0), 16),
+        ((255, 255, 255), 235),
+        ((255, 0, 0), 81.481),
+        ((0, 255, 0), 144.553),
+        ((0, 0, 255), 40.966),
+        ((51, 102, 204), 16 + 0.2 * 65.481 + 0.4 * 128.553 + 0.8 * 24.966),
+    ],
+)
+def test_limited_luma_is_that_of_matlab(rgb, y):
+    image = np.full((2, 3, 3), rgb, np.uint8)
+    assert limited_luma(image).shape == (2, 3, 1)
+    np.testing.assert_allclose(limited_luma(image), y, atol=1e-9)
+    assert limited_luma_8bit(image).dtype == np.uint8
+    np.testing.assert_array_equal(limited_luma_8bit(image), round(y))
+
+
+@pytest.mark.parametrize("rgb", [np.zeros((4, 4, 1), np.uint8), np.zeros((4, 4, 3), np.float32)])
+def test_limited_luma_refuses_other_channels_and_dtypes(rgb):
+    with pytest.raises(ValueError, match=r"must be \(\.\.\., 3\) uint8"):
+        limited_luma(rgb)
