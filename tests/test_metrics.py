@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from keras_rdanet.metrics import PSNR, psnr, ssim
+from keras_rdanet.metrics import PSNR, psnr, psnr_b, ssim
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "aux_eval.npz")
 
@@ -147,3 +147,31 @@ def test_keras_metric_survives_a_config():
     assert copy.get_config() == metric.get_config()
     copy.update_state(np.full((1, 2, 2, 1), 10.0), np.full((1, 2, 2, 1), 20.0))
     assert float(copy.result()) == pytest.approx(10 * np.log10(255**2 / 100), abs=1e-4)
+
+
+def test_psnr_b_is_psnr_without_seams():
+    flat = np.full((24, 24), 100)
+    assert psnr_b(flat, flat) == np.inf
+    assert psnr_b(flat + 5, flat) == psnr(flat + 5, flat)
+
+
+def test_psnr_b_adds_the_steps_across_seams():
+    # Blocks of 8 pixels that lie 10 gray levels apart: across seams the mean
+    # squared step is 100, within blocks 0; log 8 / log 16 = 3 / 4.
+    steps = 10 * (np.indices((16, 24)) // 8).sum(axis=0)
+    error = 75 + 4
+    assert psnr_b(steps, steps + 2) == pytest.approx(10 * np.log10(255**2 / error))
+    assert psnr_b(steps[..., None], steps[..., None] + 2) == psnr_b(steps, steps + 2)
+
+
+def test_psnr_b_does_not_reward_what_is_rougher_within_blocks():
+    stripes = 50 * (np.indices((16, 24)).sum(axis=0) % 2)
+    stripes[:, 8] = stripes[:, 7]
+    stripes[:, 16] = stripes[:, 15]
+    assert psnr_b(stripes, stripes + 2) == psnr(stripes, stripes + 2)
+
+
+@pytest.mark.parametrize("shape", [(8, 40), (24, 24, 3)])
+def test_psnr_b_refuses_colours_and_single_blocks(shape):
+    with pytest.raises(ValueError, match="one channel and more than 8x8 pixels"):
+        psnr_b(np.zeros(shape), np.zeros(shape))
