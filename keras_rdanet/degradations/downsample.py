@@ -1,5 +1,6 @@
-"""Bicubic downsampling as MATLAB's `imresize` does it."""
+"""Bicubic downsampling, and enlarging, as MATLAB's `imresize` does it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,23 @@ def downsample(image: np.ndarray, scale: int) -> np.ndarray:
     return _shrink(rows, scale, 1, np.take).astype(image.dtype)
 
 
+def upsample(image: np.ndarray, scale: int) -> np.ndarray:
+    """Enlarge an image as `imresize(image, scale, "bicubic")` does for `double`.
+
+    Args:
+        image: `(H, W, C)` float.
+        scale: 2, 3 or 4.
+
+    Returns:
+        `(scale * H, scale * W, C)`, same dtype, not clipped; borders as in `downsample`.
+
+    Raises:
+        ValueError: if the scale is another.
+    """
+    _check_scale(scale)
+    return _grow(_grow(image, scale, 0), scale, 1)
+
+
 def bicubic_taps(scale: int) -> tuple[np.ndarray, np.ndarray]:
     """Return which pixels make a pixel of the small image, and their weights.
 
@@ -95,6 +113,20 @@ def _shrink(images: Any, scale: int, axis: int, take: Callable) -> Any:
     offsets, weights = bicubic_taps(scale)
     taps = zip(offsets, weights.tolist(), strict=True)
     return sum(w * take(images, _mirrored(starts + o, size), axis=axis) for o, w in taps)
+
+
+def _grow(image: np.ndarray, scale: int, axis: int) -> np.ndarray:
+    """Enlarge one axis; pixels whose places between the old ones are alike have like weights."""
+    size = image.shape[axis]
+    shape = [length * scale if i == axis else length for i, length in enumerate(image.shape)]
+    phases = []
+    for phase in range(scale):
+        position = (phase + 0.5) / scale - 0.5
+        offsets = math.floor(position) + np.arange(-1, 3)
+        taps = zip(offsets, _cubic(position - offsets).tolist(), strict=True)
+        indices = ((_mirrored(np.arange(size) + o, size), w) for o, w in taps)
+        phases.append(sum(w * np.take(image, index, axis) for index, w in indices))
+    return np.stack(phases, axis + 1).reshape(shape)
 
 
 def _mirrored(index: np.ndarray, size: int) -> np.ndarray:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_rdanet.degradations.downsample import BicubicDownsample, bicubic_taps, downsample
+from keras_rdanet.degradations.downsample import (
+    BicubicDownsample,
+    bicubic_taps,
+    downsample,
+    upsample,
+)
 
 
 def cubic(x):
@@ -98,3 +103,30 @@ def test_sizes_unknown_when_traced_are_refused():
     spec = tf.TensorSpec((None, None, 8, 3), tf.float32)
     with pytest.raises(ValueError, match="needs to know height and width"):
         tf.function(BicubicDownsample(2)).get_concrete_function(spec, [1, 2])
+
+
+def enlarged_row(row, scale):
+    """MATLAB's contributions of one row of an enlarged image, literally."""
+    large = []
+    for x in range(1, len(row) * scale + 1):
+        u = x / scale + 0.5 * (1 - 1 / scale)
+        left = math.floor(u - 2)
+        mirrored = [*range(len(row)), *reversed(range(len(row)))]
+        taps = range(left, left + 6)
+        large.append(sum(cubic(u - i) * row[mirrored[(i - 1) % len(mirrored)]] for i in taps))
+    return large
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("size", [(7, 11), (1, 2)])
+def test_enlarging_agrees_with_a_literal_imresize(scale, size):
+    image = images(*size)[0].astype(np.float32)
+    rows = np.apply_along_axis(enlarged_row, 0, image, scale)
+    expected = np.apply_along_axis(enlarged_row, 1, rows, scale)
+    assert upsample(image, scale).dtype == np.float32
+    np.testing.assert_allclose(upsample(image, scale), expected, atol=1e-6)
+
+
+def test_other_scales_do_not_enlarge():
+    with pytest.raises(ValueError, match="2, 3 or 4, got 5"):
+        upsample(images(4, 4)[0], 5)
