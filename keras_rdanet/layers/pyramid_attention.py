@@ -34,7 +34,8 @@ class PyramidAttention(keras.layers.Layer):
         identity_scale: What the input is multiplied by where it is added.
         resize_mode: How the copies are sampled, see `bicubic_resize`.
         score_memory: Bytes of scores to have at a time, at least one row for
-            each image. Does not change the result.
+            each image; TensorFlow may compute as many at once as it has
+            threads between operations. Does not change the result.
         initialization: See `conv_initializers`.
 
     Input and output: `(B, H, W, filters)`, `H` and `W` at least 2. An image
@@ -109,20 +110,17 @@ class PyramidAttention(keras.layers.Layer):
     def _attend(self, queries, keys, values):
         """The estimate of the patch around each position, `(B, H * W, 9 * filters)`."""
         batch, positions, depth = ops.shape(queries)
-        at_once = -(-self.score_memory // (4 * batch * ops.shape(keys)[1]))
-        chunks = -(-positions // at_once)
-        rows = -(-positions // chunks)
+        # Rounded up without negative numbers: ONNX divides towards zero.
+        row_bytes = 4 * batch * ops.shape(keys)[1]
+        at_once = (self.score_memory + row_bytes - 1) // row_bytes
+        chunks = (positions + at_once - 1) // at_once
+        rows = (positions + chunks - 1) // chunks
         queries = ops.pad(queries, [[0, 0], [0, chunks * rows - positions], [0, 0]])
         queries = ops.reshape(queries, (batch, chunks, rows, depth))
         estimate = keras.remat(_estimate)
-
-        # The carry is not used; it makes TensorFlow know the shape of the results.
-        def step(_, chunk):
-            patches = estimate(chunk, keys, values)
-            return patches, patches
-
-        start = ops.zeros((batch, rows, 9 * self.filters), values.dtype)
-        _, patches = ops.scan(step, start, ops.transpose(queries, (1, 0, 2, 3)))
+        patches = ops.map(
+            lambda chunk: estimate(chunk, keys, values), ops.transpose(queries, (1, 0, 2, 3))
+        )
         patches = ops.transpose(patches, (1, 0, 2, 3))
         patches = ops.reshape(patches, (batch, chunks * rows, 9 * self.filters))
         return patches[:, :positions]
