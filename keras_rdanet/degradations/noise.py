@@ -19,6 +19,7 @@ class GaussianNoise:
         sigma: Standard deviation in gray levels of 0-255; or a range
             `(low, high)`, from which every sample of a batch draws its own,
             uniformly (blind denoising).
+        mean: Of the noise, in gray levels, for noise that also shifts the image.
 
     Called with a float32 batch `(B, H, W, C)` in `[0, 1]` and a seed, two
     integers, it returns the noisy batch: same shape, float32, not clipped.
@@ -28,6 +29,7 @@ class GaussianNoise:
     """
 
     sigma: Range
+    mean: float = 0.0
 
     def __post_init__(self):
         check_range("sigma", self.sigma, "a number of gray levels >= 0", low=0)
@@ -37,7 +39,8 @@ class GaussianNoise:
         import tensorflow as tf
 
         level_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
-        return add_gaussian_noise(target, draw(self.sigma, target, level_seed), noise_seed)
+        sigma = draw(self.sigma, target, level_seed)
+        return add_gaussian_noise(target + self.mean / 255, sigma, noise_seed)
 
 
 def add_gaussian_noise(images: "tf.Tensor", sigma, seed) -> "tf.Tensor":

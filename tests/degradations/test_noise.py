@@ -28,6 +28,12 @@ def test_fixed_noise_has_its_deviation_in_gray_levels():
     assert abs(noise.mean()) < 0.5  # clipping at white would pull it below zero
 
 
+def test_mean_shifts_the_noise_and_nothing_else():
+    target = tf.fill((2, 16, 16, 1), 0.5)
+    shift = GaussianNoise(5, mean=-51)(target, [1, 2]) - GaussianNoise(5)(target, [1, 2])
+    np.testing.assert_allclose(shift, -51 / 255, atol=1e-6)
+
+
 def test_blind_noise_draws_uniform_levels_for_every_sample():
     target = tf.zeros((512, 24, 24, 1))
     sigma = GaussianNoise(sigma=(10, 50))(target, [3, 4]).numpy().std(axis=(1, 2, 3)) * 255
