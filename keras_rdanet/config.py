@@ -1,10 +1,18 @@
 """The options of a training run, validated before anything heavy is loaded."""
 
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 
 class _Options(BaseModel):
@@ -20,6 +28,31 @@ Number = Annotated[float, BeforeValidator(_as_float)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _range(low: float, high: float = math.inf, whole: bool = False) -> BeforeValidator:
+    """Accept a number, or a range `[low, high]` from which every sample draws its own."""
+    what = "a whole number" if whole else "a number"
+    kinds = int if whole else (int, float)
+    limits = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+
+    def check(value):
+        ends = value if isinstance(value, list | tuple) else [value]
+        numbers = all(isinstance(end, kinds) and not isinstance(end, bool) for end in ends)
+        if not (numbers and len(ends) in (1, 2) and low <= ends[0] <= ends[-1] <= high):
+            text = " (YAML reads 2e-4 as text: write 2.0e-4)" * any(
+                isinstance(e, str) for e in ends
+            )
+            raise ValueError(
+                f"it must be {what} {limits}, or a range [low, high], got {value!r}{text}"
+            )
+        return tuple(ends) if ends is value else value
+
+    return BeforeValidator(check)
+
+
+Range = float | tuple[float, float]
+WholeRange = int | tuple[int, int]
 
 
 class ModelOptions(_Options):
@@ -46,28 +79,107 @@ class Phase(_Options):
     batch_size: Count
 
 
-class DataOptions(_Options):
-    """Where the images come from and how crops are taken."""
+class GaussianNoiseOptions(_Options):
+    """Additive white Gaussian noise; sigma and mean in gray levels of 0-255."""
+
+    name: Literal["gaussian_noise"]
+    sigma: Annotated[Range, _range(0)]
+    mean: Number = 0.0
+
+
+class CameraNoiseOptions(_Options):
+    """See `keras_rdanet.degradations.camera.CameraNoise`."""
+
+    name: Literal["camera_noise"]
+    shot: Annotated[Range, _range(1e-30, 1)] = (1e-4, 0.012)
+    jpeg_quality: Annotated[WholeRange, _range(1, 100, whole=True)] | None = None
+
+
+class JPEGOptions(_Options):
+    """JPEG compression, by a real encoder."""
+
+    name: Literal["jpeg"]
+    quality: Annotated[WholeRange, _range(1, 100, whole=True)]
+
+
+class BayerMosaicOptions(_Options):
+    """RGGB mosaics with zeros for the missing samples."""
+
+    name: Literal["bayer_mosaic"]
+
+
+class BicubicOptions(_Options):
+    """MATLAB's antialiased bicubic downsampling, for super-resolution."""
+
+    name: Literal["bicubic"]
+    scale: Literal[2, 3, 4]
+
+
+class MotionBlurOptions(_Options):
+    """Camera motion along a path of `length` pixels that bends by `bend` degrees."""
+
+    name: Literal["motion_blur"]
+    length: Annotated[Range, _range(0)] = (5, 25)
+    bend: Annotated[Range, _range(0)] = (0, 120)
+
+
+class RainStreaksOptions(_Options):
+    """See `keras_rdanet.degradations.rain.RainStreaks`."""
+
+    name: Literal["rain_streaks"]
+    density: Annotated[Range, _range(0, 1)] = (0.001, 0.01)
+    length: Annotated[Range, _range(0)] = (8, 32)
+    angle: Annotated[Range, _range(-90, 90)] = (-30, 30)
+    strength: Annotated[Range, _range(0, 1)] = (0.2, 0.8)
+
+
+Degradation = Annotated[
+    GaussianNoiseOptions
+    | CameraNoiseOptions
+    | JPEGOptions
+    | BayerMosaicOptions
+    | BicubicOptions
+    | MotionBlurOptions
+    | RainStreaksOptions,
+    Field(discriminator="name"),
+]
+
+
+class ImageOptions(_Options):
+    """Images to train on: clean ones, which `degradation` degrades, or pairs."""
 
     train: str  # a folder of clean images, a packed folder, or the degraded side of pairs
     target: str | None = None  # the clean side of pairs
+
+
+class DataOptions(ImageOptions):
+    """Where the images come from and how crops are taken."""
+
     phases: Annotated[list[Phase], Field(min_length=1)]
     crops_per_image: Count = 8
     cache: Literal["auto", "ram", "none"] = "auto"
     augment: bool = True
 
 
-class GaussianNoiseOptions(_Options):
-    """Additive white Gaussian noise; sigma in gray levels of 0-255."""
+class MixOptions(ImageOptions):
+    """Further images, which make up a share of every batch."""
 
-    name: Literal["gaussian_noise"] = "gaussian_noise"
-    sigma: NotNegative | Annotated[tuple[NotNegative, NotNegative], Field(strict=False)]
+    share: Annotated[Number, Field(gt=0, lt=1)]
+    degradation: Degradation | None = None
 
-    @model_validator(mode="after")
-    def _ordered(self):
-        if isinstance(self.sigma, tuple) and self.sigma[0] > self.sigma[1]:
-            raise ValueError("the range of `sigma` must be [low, high]")
-        return self
+    def patches(self, batch_size: int) -> int:
+        """How many patches of a batch are these.
+
+        Raises:
+            ValueError: if the share is no whole number of patches.
+        """
+        count = round(self.share * batch_size)
+        if not math.isclose(count, self.share * batch_size):
+            raise ValueError(
+                f"a `mix` share of {self.share:g} is no whole number of the "
+                f"{batch_size} patches of a batch"
+            )
+        return count
 
 
 class MixUpOptions(_Options):
@@ -132,14 +244,17 @@ class ValidationOptions(_Options):
 
     data: str
     target: str | None = None  # the clean side when `data` holds degraded images
-    sigma: NotNegative | None = None  # of the noise added to clean images; 25 if not given
+    degradation: Degradation | None = None  # of clean images; that of the run if not given
+    sigma: NotNegative | None = None  # of Gaussian noise; of blind runs 25 if not given
     crop: Count | None = 256
     limit: Count = 12
 
     @model_validator(mode="after")
     def _one_degradation(self):
-        if self.target is not None and self.sigma is not None:
-            raise ValueError("pairs are noisy already: give `sigma` or `target`, not both")
+        if self.target is not None and (self.sigma is not None or self.degradation is not None):
+            raise ValueError(
+                "pairs are degraded already: give `target`, or `degradation` or `sigma`, not both"
+            )
         return self
 
 
@@ -148,7 +263,8 @@ class RunConfig(_Options):
 
     model: ModelOptions
     data: DataOptions
-    degradation: GaussianNoiseOptions | None = None
+    degradation: Degradation | None = None
+    mix: list[MixOptions] = []
     mixup: MixUpOptions | None = None
     loss: LossOptions = LossOptions()
     optimizer: OptimizerOptions = OptimizerOptions()
@@ -165,18 +281,48 @@ class RunConfig(_Options):
         """Updates of the whole run."""
         return sum(phase.steps for phase in self.data.phases)
 
+    @property
+    def validation_degradation(self) -> Degradation | None:
+        """How the images of `validation` are degraded; `None` if they are pairs."""
+        if self.validation is None or self.validation.target is not None:
+            return None
+        return self.validation.degradation or self.degradation
+
     @model_validator(mode="after")
     def _consistent(self):
-        if (self.data.target is None) == (self.degradation is None):
-            raise ValueError(
-                "give either `degradation` (clean images) or `data.target` (pairs), one of them"
-            )
+        _check_one_way("data.target", self.data, self.degradation)
+        for i, mix in enumerate(self.mix):
+            _check_one_way(f"mix.{i}.target", mix, mix.degradation)
+        for phase in self.data.phases:
+            if sum(mix.patches(phase.batch_size) for mix in self.mix) >= phase.batch_size:
+                raise ValueError("the shares of `mix` must leave patches to `data.train`")
+        for degradation in (self.degradation, *(mix.degradation for mix in self.mix)):
+            scale = degradation.scale if isinstance(degradation, BicubicOptions) else 1
+            for phase in self.data.phases:
+                if phase.patch_size % scale:
+                    raise ValueError(
+                        f"`patch_size` {phase.patch_size}, that of the targets, must be a "
+                        f"multiple of the scale, {scale}"
+                    )
+        if self.validation is not None and self.validation.target is None:
+            how = self.validation_degradation
+            if how is None:
+                raise ValueError("`validation` needs `target` (pairs) or `degradation`")
+            if self.validation.sigma is not None and how.name != "gaussian_noise":
+                raise ValueError(f"`validation.sigma` is of gaussian_noise, not of {how.name}")
         if self.steps % self.checkpoint_steps:
             raise ValueError(
                 f"the {self.steps} steps of `data.phases` must be a multiple of "
                 f"`checkpoint_steps` ({self.checkpoint_steps})"
             )
         return self
+
+
+def _check_one_way(target: str, images: ImageOptions, degradation: Degradation | None) -> None:
+    if (images.target is None) == (degradation is None):
+        raise ValueError(
+            f"give either `degradation` (clean images) or `{target}` (pairs), one of them"
+        )
 
 
 def _override(values: dict, assignment: str) -> None:
@@ -220,14 +366,26 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         raise ValueError(f"{path}: {'; '.join(problems)}") from None
 
 
+# Pydantic names the chosen member of a union in the place of a problem.
+_MEMBERS = {
+    get_args(options.model_fields["name"].annotation)[0]
+    for options in (*get_args(get_args(Degradation)[0]), MultiStepOptions, CosineOptions)
+}
+
+
 def _in_words(problem) -> str:
-    # Pydantic names its validators and the members of unions as parts of the place.
     place = ".".join(
-        str(part) for part in problem["loc"] if str(part).isidentifier() or isinstance(part, int)
+        str(part)
+        for part in problem["loc"]
+        if isinstance(part, int) or (part.isidentifier() and part not in _MEMBERS)
     )
     reason = {
         "extra_forbidden": "there is no such option",
         "missing": "it must be given",
         "float_type": "it must be a number (write 2.0e-4: YAML reads 2e-4 as text)",
+        "union_tag_not_found": "it needs a `name`",
     }.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    if problem["type"] == "union_tag_invalid":
+        context = problem["ctx"]
+        reason = f"there is no {context['tag']!r}; known: {context['expected_tags']}"
     return f"{place or 'config'}: {reason}"

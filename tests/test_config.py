@@ -1,13 +1,15 @@
+import json
+
 import pytest
 
-from keras_rdanet.config import load_config
+from keras_rdanet.config import RunConfig, load_config
 
 YAML = """
 model: {preset: tsp_rdanet_tiny_gray}
 data:
   train: images
   phases: [{steps: 100, patch_size: 32, batch_size: 4}]
-degradation: {sigma: [0, 50]}
+degradation: {name: gaussian_noise, sigma: [0, 50]}
 schedule: {name: cosine, peak: 1.0e-3}
 checkpoint_steps: 50
 """
@@ -35,15 +37,66 @@ def test_overrides_reach_into_lists(path):
 
 
 @pytest.mark.parametrize(
+    "degradation",
+    [
+        "{name: gaussian_noise, sigma: 25, mean: -3}",
+        "{name: camera_noise}",
+        "{name: camera_noise, shot: [1.0e-5, 1.0e-3], jpeg_quality: [70, 95]}",
+        "{name: jpeg, quality: 10}",
+        "{name: bayer_mosaic}",
+        "{name: bicubic, scale: 4}",
+        "{name: motion_blur, length: [0, 9], bend: 0}",
+        "{name: rain_streaks, angle: [-20, 10], density: 0.01}",
+    ],
+)
+def test_every_degradation_survives_being_written_and_read(path, degradation):
+    config = load_config(path, [f"degradation={degradation}"])
+    written = json.loads(json.dumps(config.model_dump(mode="json")))
+    assert RunConfig.model_validate(written) == config
+
+
+def test_mix_shares_a_batch(path):
+    pairs = "{train: a, target: b, share: 0.25}"
+    clean = "{train: c, degradation: {name: camera_noise}, share: 0.5}"
+    mix = f"mix=[{pairs}, {clean}]"
+    config = load_config(path, [mix])
+    assert [part.patches(4) for part in config.mix] == [1, 2]
+    with pytest.raises(ValueError, match="leave patches"):
+        load_config(path, [mix.replace("0.25", "0.5")])
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("optimizer.momentun=0.9", "optimizer.momentun: there is no such option"),
         ("optimizer.weight_decay=0.1", "adam takes `l2`"),
         ("optimizer={name: adamw, l2: 0.1}", "takes `weight_decay`"),
         ("validation={data: a, target: b, sigma: 5}", "not both"),
-        ("schedule.peak=1e-3", r"schedule\.cosine\.peak: it must be a number \(write"),
+        ("validation={data: a, target: b, degradation: {name: bayer_mosaic}}", "not both"),
+        (
+            "validation={data: a, sigma: 5, degradation: {name: bayer_mosaic}}",
+            "`validation.sigma` is of gaussian_noise, not of bayer_mosaic",
+        ),
+        ("schedule.peak=1e-3", r"schedule\.peak: it must be a number \(write"),
         ("degradation.sigma=[50, 0]", "low, high"),
-        ("degradation.sigma=-1", "degradation.sigma: Input should be greater"),
+        ("degradation.sigma=-1", "degradation.sigma: it must be a number of at least 0"),
+        ("degradation.sigma=[1, 2, 3]", r"range \[low, high\], got \[1, 2, 3\]"),
+        ("degradation.sigma=1e1", "YAML reads 2e-4 as text"),
+        ("degradation={sigma: 5}", "degradation: it needs a `name`"),
+        ("degradation={name: fog}", "degradation: there is no 'fog'; known: 'gaussian_noise', "),
+        ("degradation={name: jpeg}", "degradation.quality: it must be given"),
+        ("degradation={name: jpeg, quality: 0}", "whole number from 1 to 100"),
+        ("degradation={name: jpeg, quality: 7.5}", "whole number from 1 to 100"),
+        ("degradation={name: jpeg, quality: 7, sigma: 1}", "degradation.sigma: there is no such"),
+        ("degradation={name: bayer_mosaic, sigma: 1}", "degradation.sigma: there is no such"),
+        ("degradation={name: bicubic, scale: 5}", "degradation.scale: Input should be 2, 3 or 4"),
+        ("degradation={name: bicubic, scale: 3}", "`patch_size` 32, .* multiple of the scale, 3"),
+        ("degradation={name: camera_noise, shot: 0}", "degradation.shot: it must be a number"),
+        ("degradation={name: rain_streaks, angle: [-100, 0]}", "from -90 to 90"),
+        ("mix=[{train: a, share: 0.5}]", "`mix.0.target`"),
+        ("mix=[{train: a, target: b, share: 0.3}]", "0.3 is no whole number of the 4 patches"),
+        ("mix=[{train: a, target: b, share: 0.1}]", "0.1 is no whole number of the 4 patches"),
+        ("mix=[{train: a, target: b, share: 1}]", "mix.0.share"),
         ("data.target=clean", "one of them"),
         ("checkpoint_steps=30", "multiple of"),
         ("data.phases=[]", "data.phases"),
@@ -55,6 +108,17 @@ def test_overrides_reach_into_lists(path):
 def test_wrong_options_are_named(path, override, message):
     with pytest.raises(ValueError, match=message):
         load_config(path, [override])
+
+
+def test_validation_takes_the_degradation_of_the_run_unless_told(path):
+    config = load_config(path, ["validation={data: a}"])
+    assert config.validation_degradation == config.degradation
+    config = load_config(path, ["validation={data: a, degradation: {name: jpeg, quality: 10}}"])
+    assert config.validation_degradation.quality == 10
+    pairs = ["degradation=null", "data.target=clean"]
+    assert load_config(path, [*pairs, "validation={data: a, target: b}"])
+    with pytest.raises(ValueError, match="needs `target`"):
+        load_config(path, [*pairs, "validation={data: a}"])
 
 
 def test_lost_key_is_named(path):

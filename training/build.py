@@ -3,9 +3,15 @@
 import keras
 import tensorflow as tf
 
-from keras_rdanet.config import RunConfig
+from keras_rdanet.config import Degradation, ImageOptions, RunConfig
 from keras_rdanet.data import pipeline, sources, tfrecords
+from keras_rdanet.degradations.blur import MotionBlur
+from keras_rdanet.degradations.camera import CameraNoise
+from keras_rdanet.degradations.downsample import BicubicDownsample
+from keras_rdanet.degradations.jpeg import JPEG
+from keras_rdanet.degradations.mosaic import BayerMosaic
 from keras_rdanet.degradations.noise import GaussianNoise
+from keras_rdanet.degradations.rain import RainStreaks
 from keras_rdanet.keras_metrics import PSNR
 from keras_rdanet.losses import RestorationLoss
 from keras_rdanet.models import registry
@@ -13,6 +19,18 @@ from keras_rdanet.models.base import RestorationModel
 from keras_rdanet.training.mixup import mixup
 from keras_rdanet.training.schedules import CosineWithWarmup, MultiStep
 from keras_rdanet.training.widening import widen
+
+# Name in a config -> what makes degraded patches; its arguments are the other options.
+DEGRADATIONS = {
+    "bayer_mosaic": BayerMosaic,
+    "bicubic": BicubicDownsample,
+    "camera_noise": CameraNoise,
+    "gaussian_noise": GaussianNoise,
+    "jpeg": JPEG,
+    "motion_blur": MotionBlur,
+    "rain_streaks": RainStreaks,
+}
+_NEED_RGB = ("bayer_mosaic", "camera_noise")
 
 
 def build_model(config: RunConfig) -> RestorationModel:
@@ -120,9 +138,26 @@ def compile_model(model: RestorationModel, config: RunConfig) -> None:
     )
 
 
-def open_source(config: RunConfig) -> sources.Source:
-    """The training images: a folder, a packed folder or pairs of folders."""
-    options = config.data
+def build_degradation(options: Degradation, model: RestorationModel) -> pipeline.Degrade:
+    """What makes the degraded patches of a network.
+
+    Raises:
+        ValueError: if it makes images of a size or of colours that the network does not take.
+    """
+    arguments = options.model_dump(exclude={"name"})
+    scale = arguments.get("scale", 1)
+    if scale != model.scale:
+        raise ValueError(
+            f"`degradation` {options.name} is of scale {scale}, "
+            f"but the network enlarges by {model.scale}; both must be the same."
+        )
+    if options.name in _NEED_RGB and model.channels != 3:
+        raise ValueError(f"`degradation` {options.name} is of RGB images; take an RGB network.")
+    return DEGRADATIONS[options.name](**arguments)
+
+
+def open_source(options: ImageOptions) -> sources.Source:
+    """The images of `data` or of `mix`: a folder, a packed folder or pairs of folders."""
     if options.target is not None:
         return sources.pairs(options.train, options.target)
     return tfrecords.open_folder(options.train)
@@ -139,34 +174,46 @@ def build_batches(
     Returns:
         A dataset of `(degraded, targets)`; `targets` has the structure of the
         model's output.
-    """
-    options = config.data
-    source = open_source(config)
-    degrade = None
-    if config.degradation is not None:
-        degrade = GaussianNoise(config.degradation.sigma)
 
-    def phase_batches(phase, first_step, seed):
-        done = min(max(start_step - first_step, 0), phase.steps)
-        return pipeline.batches(
-            source,
-            patch_size=phase.patch_size,
-            batch_size=phase.batch_size,
-            channels=model.channels,
-            degrade=degrade,
-            seed=seed,
-            start_step=done,
-            steps=phase.steps - done,
-            crops_per_image=options.crops_per_image,
-            cache=options.cache,
-            augment=options.augment,
-        )
+    Raises:
+        ValueError: if the images, the patches or a degradation do not suit the
+            network, or the run is over.
+    """
+    parts = [(config.data, config.degradation), *((mix, mix.degradation) for mix in config.mix)]
+    opened = [
+        (open_source(images), None if how is None else build_degradation(how, model))
+        for images, how in parts
+    ]
+
+    def phase_batches(index, phase, done):
+        _check_patches(phase.patch_size, model)
+        sizes = [mix.patches(phase.batch_size) for mix in config.mix]
+        sizes = [phase.batch_size - sum(sizes), *sizes]
+        made = [
+            pipeline.batches(
+                source,
+                patch_size=phase.patch_size,
+                batch_size=size,
+                channels=model.channels,
+                degrade=degrade,
+                seed=config.seed + index + 1000 * number,
+                start_step=done,
+                steps=phase.steps - done,
+                crops_per_image=config.data.crops_per_image,
+                cache=config.data.cache,
+                augment=config.data.augment,
+            )
+            for number, ((source, degrade), size) in enumerate(zip(opened, sizes, strict=True))
+        ]
+        if len(made) == 1:
+            return made[0]
+        return tf.data.Dataset.zip(*made).map(_joined)
 
     dataset = None
     first_step = 0
-    for index, phase in enumerate(options.phases):
+    for index, phase in enumerate(config.data.phases):
         if start_step < first_step + phase.steps:
-            following = phase_batches(phase, first_step, config.seed + index)
+            following = phase_batches(index, phase, max(start_step - first_step, 0))
             dataset = following if dataset is None else dataset.concatenate(following)
         first_step += phase.steps
     if dataset is None:
@@ -177,6 +224,21 @@ def build_batches(
             mixup(config.mixup.alpha, config.mixup.from_step, config.seed)
         )
     return dataset.map(lambda degraded, target: (degraded, _targets(model, target))).prefetch(2)
+
+
+def _check_patches(patch_size, model):
+    side = model.multiple * model.scale
+    if patch_size % side or patch_size < model.min_size * model.scale:
+        raise ValueError(
+            f"`patch_size` {patch_size} does not suit the network: "
+            f"its patches must be multiples of {side}, at least {model.min_size * model.scale}."
+        )
+
+
+def _joined(*batches):
+    """One batch of the patches of all."""
+    degraded, targets = zip(*batches, strict=True)
+    return tf.concat(degraded, axis=0), tf.concat(targets, axis=0)
 
 
 def _targets(model, target):

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ import keras
 import tensorflow as tf
 
 from keras_rdanet.config import RunConfig
-from keras_rdanet.data import sources
 from keras_rdanet.data.pipeline import InputWait
-from keras_rdanet.evaluation import protocols
 from keras_rdanet.evaluation.report import write_json
 from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
+from keras_rdanet.training.validation import validation_samples
 
 # What may change between a run and its continuation.
 CHANGEABLE = {
@@ -76,7 +74,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     if state["step"] == config.steps and (output / "report.json").exists():
         return json.loads((output / "report.json").read_text(encoding="utf-8"))
     # Whatever is wrong with the images is said before anything is written.
-    samples = _validation_samples(config, model)
+    samples = validation_samples(config, model)
     waited = None
     if state["step"] < config.steps:
         batches = build.build_batches(config, model, state["step"])
@@ -126,31 +124,6 @@ def _fit(model, config, output, state, samples, batches) -> float:
         shuffle=False,
     )
     return round(wait.share(), 4)
-
-
-def _validation_samples(config, model):
-    options = config.validation
-    if options is None:
-        return []
-    protocol: protocols.EvaluationProtocol
-    source: sources.Source
-    if options.target is None:
-        protocol = protocols.GaussianNoise(25 if options.sigma is None else options.sigma)
-        source = sources.folder(options.data)
-    else:
-        protocol = protocols.RealPairs()
-        source = sources.pairs(options.data, options.target)
-    samples = protocol.samples(source, model.channels, options.limit)
-    return [_center_crop(sample, options.crop) for sample in samples]
-
-
-def _center_crop(sample, size):
-    if size is None:
-        return sample
-    height, width = sample.target.shape[:2]
-    top, left = max(height - size, 0) // 2, max(width - size, 0) // 2
-    window = (slice(top, top + size), slice(left, left + size))
-    return replace(sample, degraded=sample.degraded[window], target=sample.target[window])
 
 
 def _strategy(config):
