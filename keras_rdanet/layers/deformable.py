@@ -48,16 +48,17 @@ class DeformableConv2D(keras.layers.Layer):
         )
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         features, steering = inputs
         steering = ops.cast(steering, "float32")
         offsets, modulation = steering[..., : 2 * TAPS], ops.sigmoid(steering[..., 2 * TAPS :])
         features, kernel, bias = (
             ops.cast(x, self.compute_dtype) for x in (features, self.kernel, self.bias)
         )
-        # The samples of nine taps are 36 times the features: they are made again
-        # in the backward pass, in 15 % more time.
-        return keras.remat(deform_conv2d)(features, offsets, modulation, kernel) + bias
+        # The samples of nine taps are 36 times the features: in training they are made
+        # again in the backward pass, in 15 % more time.
+        convolve = keras.remat(deform_conv2d) if training else deform_conv2d
+        return convolve(features, offsets, modulation, kernel) + bias
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:-1], self.filters)

@@ -91,7 +91,7 @@ class PyramidAttention(keras.layers.Layer):
             conv.build((None, None, None, self.filters))
             activation.build((None, None, None, conv.filters))
 
-    def call(self, features):
+    def call(self, features, training=None):
         queries = _patches(self.query_prelu(self.query(features)))
         keys, values = [], []
         for scale in SCALES:
@@ -102,12 +102,12 @@ class PyramidAttention(keras.layers.Layer):
         squares = ops.sum(ops.square(keys), axis=-1, keepdims=True)
         # The floor is inside the root, whose slope at 0 is infinite.
         keys = keys / ops.sqrt(ops.maximum(squares, NORM_FLOOR**2))
-        patches = self._attend(queries, keys, ops.concatenate(values, axis=1))
+        patches = self._attend(queries, keys, ops.concatenate(values, axis=1), training)
         height, width = ops.shape(features)[1:3]
         patches = ops.reshape(patches, (-1, height, width, 9 * self.filters))
         return _overlap_add(patches, self.filters) / 4 + self.identity_scale * features
 
-    def _attend(self, queries, keys, values):
+    def _attend(self, queries, keys, values, training):
         """The estimate of the patch around each position, `(B, H * W, 9 * filters)`."""
         batch, positions, depth = ops.shape(queries)
         # Rounded up without negative numbers: ONNX divides towards zero.
@@ -117,7 +117,7 @@ class PyramidAttention(keras.layers.Layer):
         rows = (positions + chunks - 1) // chunks
         queries = ops.pad(queries, [[0, 0], [0, chunks * rows - positions], [0, 0]])
         queries = ops.reshape(queries, (batch, chunks, rows, depth))
-        estimate = keras.remat(_estimate)
+        estimate = keras.remat(_estimate) if training else _estimate
         patches = ops.map(
             lambda chunk: estimate(chunk, keys, values), ops.transpose(queries, (1, 0, 2, 3))
         )
