@@ -73,11 +73,11 @@ class BilinearUpsampling(keras.layers.Layer):
 
     def call(self, features):
         for axis in (1, 2):
-            edges = [[0, 0], [0, 0], [0, 0], [0, 0]]
-            edges[axis] = [1, 1]
-            padded = ops.pad(features, edges, mode="symmetric")
+            # Shifted by concatenation: ONNX has no symmetric padding.
             along = (slice(None),) * axis
-            before, after = padded[(*along, slice(None, -2))], padded[(*along, slice(2, None))]
+            first, last = features[(*along, slice(1))], features[(*along, slice(-1, None))]
+            before = ops.concatenate([first, features[(*along, slice(-1))]], axis=axis)
+            after = ops.concatenate([features[(*along, slice(1, None))], last], axis=axis)
             pairs = [0.75 * features + 0.25 * before, 0.75 * features + 0.25 * after]
             size = list(ops.shape(features))
             size[axis] *= 2
