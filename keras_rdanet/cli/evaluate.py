@@ -4,55 +4,84 @@ from pathlib import Path
 
 import click
 
-from keras_rdanet.cli.startup import load_tensorflow
+from keras_rdanet.cli.startup import quiet
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 SHOWN_IMAGES = 15
+# Those of `keras_rdanet.evaluation.tasks`, which is heavier than --help should be.
+TASKS = (
+    "gaussian_noise",
+    "camera_noise",
+    "jpeg",
+    "bayer_mosaic",
+    "motion_blur",
+    "rain_streaks",
+    "bicubic",
+)
 
 
 class _Tile(click.ParamType):
-    name = "off|auto|four|N"
+    name = "off|auto|four|chop|N"
 
     def convert(self, value, param, ctx):
         from keras_rdanet.inference.tiling import check_tile
 
         tile = int(value) if str(value).isdecimal() else value
-        if tile == "four":
+        if tile in ("four", "chop"):
             return tile
         try:
             check_tile(tile)
         except ValueError as error:
-            self.fail(f"{error} Or 'four'.", param, ctx)
+            self.fail(f"{error} Or 'four', or 'chop'.", param, ctx)
         return tile
 
 
 @click.command()
 @click.option("--model", required=True, metavar="NAME|FILE", help="What is scored.")
-@click.option("--data", type=FOLDER, help="Folder of clean images, to which noise is added.")
+@click.option("--data", type=FOLDER, help="Folder of clean images, which are degraded.")
+@click.option(
+    "--pairs",
+    type=(FOLDER, FOLDER),
+    metavar="DEGRADED CLEAN",
+    help="Folders of degraded images and their clean partners, matched by name.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(TASKS),
+    help="How images are degraded and scored; what the model was trained for, if it says so.",
+)
 @click.option(
     "--sigma",
     "sigmas",
     type=click.FloatRange(min=0, min_open=True),
     multiple=True,
-    help="Noise level in gray levels of 0-255; may be repeated.",
+    help="Of gaussian_noise, in gray levels of 0-255; may be repeated; 15, 25 and 50 by default.",
 )
 @click.option(
-    "--pairs",
-    type=(FOLDER, FOLDER),
-    metavar="NOISY CLEAN",
-    help="Folders of real noisy images and their clean partners, matched by name.",
+    "--quality",
+    "qualities",
+    type=click.IntRange(1, 100),
+    multiple=True,
+    help="Of jpeg; may be repeated; 10, 20, 30 and 40 by default.",
 )
-@click.option("--baselines", is_flag=True, help="Also score OpenCV, scikit-image and BM3D.")
+@click.option(
+    "--crop-border",
+    type=click.IntRange(min=0),
+    help="Of bicubic --pairs: pixels not scored on every side; the scale by default. Pairs of "
+    "RealSR are of one size: give theirs.",
+)
+@click.option(
+    "--baselines", is_flag=True, help="gaussian_noise: also score OpenCV, scikit-image and BM3D."
+)
 @click.option(
     "--self-ensemble", is_flag=True, help="Also score the mean over eight flips and turns."
 )
 @click.option(
     "--tile",
     type=_Tile(),
-    default="off",
-    show_default=True,
-    help="Whole images, or tiles; four: the four-tile routine of the original code.",
+    help="off: whole images, the default where the model takes them; auto or N: blended tiles; "
+    "four, chop: as the original code of TSP-RDANet, of PANet and PA-EDSR.",
 )
 @click.option(
     "--precision",
@@ -62,12 +91,17 @@ class _Tile(click.ParamType):
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first N images.")
 @click.option("--json", "json_file", type=FILE, help="Write protocol and all scores as JSON.")
 @click.option("--markdown", "markdown_file", type=FILE, help="Write tables as Markdown.")
-@click.option("--sheet", "sheet_file", type=FILE, help="Write a picture: noisy, restored, target.")
+@click.option(
+    "--sheet", "sheet_file", type=FILE, help="Write a picture: degraded, restored, target."
+)
 def evaluate(
     model,
     data,
-    sigmas,
     pairs,
+    task,
+    sigmas,
+    qualities,
+    crop_border,
     baselines,
     self_ensemble,
     tile,
@@ -77,17 +111,16 @@ def evaluate(
     markdown_file,
     sheet_file,
 ):
-    """Score a model by PSNR and SSIM: clean images with --data and --sigma, or real --pairs.
+    """Score a model by PSNR and SSIM: on clean images, which --task degrades, or on --pairs.
 
     A gray model loads colour files as gray; the protocol in --json says all
     that the scores depend on.
     """
     if (data is None) == (pairs is None):
-        raise click.UsageError("Give either --data with --sigma, or --pairs NOISY CLEAN.")
-    if (data is None) != (not sigmas):
-        raise click.UsageError("--data and --sigma belong together.")
+        raise click.UsageError("Give either --data or --pairs DEGRADED CLEAN.")
     if pairs and baselines:
-        raise click.UsageError("--baselines need a known --sigma, which real --pairs have not.")
+        raise click.UsageError("--baselines need a known --sigma, which --pairs have not.")
+    task = _task_of_options(task, sigmas, qualities, crop_border, pairs)
     if sheet_file is not None:
         import numpy as np
 
@@ -97,26 +130,58 @@ def evaluate(
         check_target(sheet_file, PictureHeader(1, 1, 3, np.dtype("uint8"), has_alpha=False))
 
     from keras_rdanet.data import sources
+    from keras_rdanet.evaluation import tasks
     from keras_rdanet.evaluation.comparison import Method, baseline_methods, compare
     from keras_rdanet.evaluation.evaluate import open_identified
-    from keras_rdanet.evaluation.protocols import GaussianNoise, RealPairs
+    from keras_rdanet.evaluation.protocols import GaussianNoise
 
     source = sources.folder(data, recursive=False) if data else sources.pairs(*pairs)
     channels = source.headers(0)[-1].channels
-    load_tensorflow()
-    function, details = open_identified(model, precision=precision, channels=channels)
+    with quiet():
+        function, details = open_identified(model, precision=precision, channels=channels)
+    task = task or tasks.task_of(model, function) or (pairs and "camera_noise")
+    if task is None:
+        raise click.UsageError(f"{model} does not say what it was trained for; give a --task.")
+    if baselines and task != "gaussian_noise":
+        raise click.UsageError(f"--baselines are denoisers told the --sigma; this is {task}.")
+    if tile is None:
+        whole = function.tile_shape is None and function.support != "nonlocal"
+        tile = "off" if whole else "auto"
+    if pairs:
+        protocols = [tasks.pair_protocol(task, function.scale, crop_border)]
+    else:
+        protocols = tasks.clean_protocols(task, function.scale, sigmas, qualities)
     methods = [Method(function, tile=tile, details=details)]
     if self_ensemble:
         methods.append(Method(function, tile=tile, ensemble=True, details=details))
     comparisons = []
-    for sigma in sigmas or [None]:
-        protocol = RealPairs() if sigma is None else GaussianNoise(sigma)
-        others, missing = baseline_methods(sigma, function.channels) if baselines else ([], [])
+    for protocol in protocols:
+        others, missing = (
+            baseline_methods(protocol.sigma, function.channels)
+            if baselines and isinstance(protocol, GaussianNoise)
+            else ([], [])
+        )
         comparisons.append(
             compare([*methods, *others], protocol, source, limit=limit, progress=True)
         )
         _show(comparisons[-1], missing)
     _write(comparisons, data or pairs[0], json_file, markdown_file, sheet_file)
+
+
+def _task_of_options(task, sigmas, qualities, crop_border, pairs):
+    """The task that --task or options of one task name; None if there are none."""
+    for option, given, owner in (
+        ("--sigma", sigmas, "gaussian_noise"),
+        ("--quality", qualities, "jpeg"),
+        ("--crop-border", crop_border is not None, "bicubic"),
+    ):
+        if given and task not in (None, owner):
+            raise click.UsageError(f"{option} belongs to --task {owner}, not to {task}.")
+        if given and bool(pairs) != (option == "--crop-border"):
+            raise click.UsageError(f"{option} does not go with {'--pairs' if pairs else '--data'}.")
+        if given:
+            task = owner
+    return task
 
 
 def _show(comparison, missing):

@@ -1,7 +1,7 @@
 """Several methods on the same inputs: scores side by side, and pictures to look at."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -48,32 +48,33 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Protocol and noise level."""
+        """Protocol and how strongly it degrades."""
         protocol = self.results[0].protocol
-        return ", ".join(
-            [protocol["name"], *([f"sigma {protocol['sigma']:g}"] if "sigma" in protocol else [])]
-        )
+        levels = [key for key in ("sigma", "quality", "scale") if key in protocol]
+        return ", ".join([protocol["name"], *(f"{key} {protocol[key]:g}" for key in levels)])
+
+    @property
+    def input(self) -> str:
+        """What the input is called."""
+        return "bicubic" if self.results[0].protocol.get("scale", 1) > 1 else "input"
 
     def means(self) -> list[dict]:
         """Return the mean scores as rows of a table, the input first."""
         first = self.results[0]
-        rows = [{"method": "input", "PSNR (dB)": f"{first.mean('psnr_degraded'):.2f}"}]
+        rows = [{"method": self.input, **_means(first, "_degraded")}]
         for result in self.results:
-            rows.append(
-                {
-                    "method": result.method["name"],
-                    "PSNR (dB)": f"{result.mean('psnr'):.2f}",
-                    "SSIM": f"{result.mean('ssim'):.4f}",
-                    "s/image": f"{result.seconds_per_image:.3g}",
-                }
-            )
+            seconds = f"{result.seconds_per_image:.3g}"
+            rows.append({"method": result.method["name"], **_means(result), "s/image": seconds})
         return rows
 
     def images(self) -> list[dict]:
         """Return the scores of each image as rows of a table."""
         rows = []
         for scores in zip(*(result.images for result in self.results), strict=True):
-            row = {"image": scores[0].name, "input (dB)": f"{scores[0].psnr_degraded:.2f}"}
+            row = {
+                "image": scores[0].name,
+                f"{self.input} (dB)": f"{scores[0].psnr_degraded:.2f}",
+            }
             for result, image in zip(self.results, scores, strict=True):
                 row[result.method["name"]] = f"{image.psnr:.2f} / {image.ssim:.4f}"
             rows.append(row)
@@ -114,7 +115,7 @@ def compare(
 
         def keep(sample, restored, crops=crops):
             if len(crops) < PICTURES:
-                crops.append(tuple(map(_middle, (sample.degraded, restored, sample.target))))
+                crops.append(tuple(map(_middle, (sample.enlarged, restored, sample.target))))
 
         results.append(
             evaluate(
@@ -130,7 +131,8 @@ def compare(
             )
         )
         columns.append(crops)
-    return Comparison(tuple(results), tuple(_rows(results, columns)))
+    comparison = Comparison(tuple(results), ())
+    return replace(comparison, pictures=tuple(_rows(comparison, columns)))
 
 
 def baseline_methods(sigma: float, channels: int) -> tuple[list[Method], list[str]]:
@@ -144,16 +146,27 @@ def comparison_sheet(comparisons: Sequence[Comparison]) -> np.ndarray:
     return sheet([row for comparison in comparisons for row in comparison.pictures])
 
 
+def _means(result: Result, which: str = "") -> dict:
+    """The mean scores as cells of a table, of the input if `which` is `"_degraded"`."""
+    cells = {
+        "PSNR (dB)": f"{result.mean('psnr' + which):.2f}",
+        "SSIM": f"{result.mean('ssim' + which):.4f}",
+    }
+    if result.has_psnr_b:
+        cells["PSNR-B (dB)"] = f"{result.mean('psnr_b' + which):.2f}"
+    return cells
+
+
 def _middle(image: np.ndarray) -> np.ndarray:
     top, left = (max(side - CROP, 0) // 2 for side in image.shape[:2])
     return image[top : top + CROP, left : left + CROP].copy()
 
 
-def _rows(results, columns) -> Iterator[list[tuple[str, np.ndarray]]]:
+def _rows(comparison, columns) -> Iterator[list[tuple[str, np.ndarray]]]:
     """Yield the captioned pictures of each image: input, methods, target."""
     for index, crops in enumerate(zip(*columns, strict=True)):
-        scores = [result.images[index] for result in results]
-        row = [(f"input {scores[0].psnr_degraded:.2f} dB", crops[0][0])]
-        for result, score, crop in zip(results, scores, crops, strict=True):
+        scores = [result.images[index] for result in comparison.results]
+        row = [(f"{comparison.input} {scores[0].psnr_degraded:.2f} dB", crops[0][0])]
+        for result, score, crop in zip(comparison.results, scores, crops, strict=True):
             row.append((f"{result.method['name']} {score.psnr:.2f} dB", crop[1]))
         yield [*row, (f"target {scores[0].name}", crops[0][2])]

@@ -11,8 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_rdanet.data.sources import Source
-from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample, four_tiles, score
+from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample, four_tiles
 from keras_rdanet.evaluation.report import environment
+from keras_rdanet.inference.chop import chop
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.open import is_file, open_model
 from keras_rdanet.inference.self_ensemble import self_ensemble
@@ -29,19 +30,26 @@ class ImageScore:
         name: Of the file.
         height: In pixels.
         width: In pixels.
-        psnr_degraded: Of the input, in dB, scored like a restored image.
+        psnr_degraded: Of the input, in dB, scored like a restored image; if it
+            is smaller, enlarged by bicubic interpolation.
+        ssim_degraded: The same.
         psnr: Of the restored image, in dB.
         ssim: Of the restored image.
         seconds: That restoring took.
+        psnr_b_degraded: PSNR-B of the input in dB, where the protocol has one.
+        psnr_b: Of the restored image.
     """
 
     name: str
     height: int
     width: int
     psnr_degraded: float
+    ssim_degraded: float
     psnr: float
     ssim: float
     seconds: float
+    psnr_b_degraded: float | None = None
+    psnr_b: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,13 +73,19 @@ class Result:
         return float(np.mean([getattr(image, field) for image in self.images]))
 
     @property
+    def has_psnr_b(self) -> bool:
+        """Whether the protocol has a PSNR-B."""
+        return self.images[0].psnr_b is not None
+
+    @property
     def seconds_per_image(self) -> float:
-        """The median, which the first image, the one that compiles, does not move."""
+        """The median: the first image, for which the network is traced, hardly moves it."""
         return float(np.median([image.seconds for image in self.images]))
 
     def as_dict(self) -> dict:
         """Return everything, for JSON."""
-        fields = ("psnr_degraded", "psnr", "ssim")
+        fields = ["psnr_degraded", "ssim_degraded", "psnr", "ssim"]
+        fields += ["psnr_b_degraded", "psnr_b"] * self.has_psnr_b
         return {
             "method": self.method,
             "protocol": self.protocol,
@@ -124,7 +138,8 @@ def evaluate(
         source: The files; see `keras_rdanet.data.sources`.
         tile: `"off"` for whole images; a number or `"auto"` as in
             `inference.tiling.choose_tile`; `"four"` for the seams of the
-            original test code (`protocols.four_tiles`).
+            original test code of TSP-RDANet (`protocols.four_tiles`), `"chop"`
+            for those of PANet and PA-EDSR (`inference.chop`).
         ensemble: Whether to average over the eight flips and turns.
         limit: Take no more than this many images.
         details: What else identifies the method: hash, parameters.
@@ -132,13 +147,10 @@ def evaluate(
         progress: Whether to show a bar.
 
     Raises:
-        ValueError: if the network changes the size, or an image cannot be
-            read, restored or scored; the message names it.
+        ValueError: if function or options do not suit the protocol, or an
+            image cannot be read, restored or scored; the message names it.
     """
-    if function.scale != 1:
-        raise ValueError(
-            f"{function.name} enlarges images {function.scale}x; this scores denoising."
-        )
+    _check_suits(function, protocol, source, ensemble)
     restoring = self_ensemble(function) if ensemble else function
     count = min(len(source), limit or len(source))
     digest = hashlib.sha256()
@@ -151,9 +163,9 @@ def evaluate(
         converted += sample.converted
         try:
             start = time.perf_counter()
-            restored = restore(restoring, sample.degraded, tile)
+            restored = restore(restoring, sample.degraded, tile, protocol.chop_min_size)
             seconds = time.perf_counter() - start
-            scores.append(_image_score(sample, restored, seconds))
+            scores.append(_image_score(protocol.scoring, sample, restored, seconds))
         except ValueError as error:
             raise ValueError(f"{sample.name}: {error}") from error
         if on_image is not None:
@@ -178,12 +190,20 @@ def evaluate(
     )
 
 
-def restore(function: ImageFunction, image: np.ndarray, tile: str | int = "off") -> np.ndarray:
+def restore(
+    function: ImageFunction,
+    image: np.ndarray,
+    tile: str | int = "off",
+    chop_min_size: int = EvaluationProtocol.chop_min_size,
+) -> np.ndarray:
     """Restore one image `(H, W, C)` float32 as `tile` says (see `evaluate`); not clipped."""
     if tile == "four":
         return four_tiles(function, image[None])[0]
+    scale = function.scale
+    if tile == "chop":
+        return chop(function, image[None], scale=scale, min_size=chop_min_size)[0]
     height, width = image.shape[:2]
-    restored = np.empty((height, width, function.channels), np.float32)
+    restored = np.empty((height * scale, width * scale, function.channels), np.float32)
 
     def write(top, rows):
         restored[top : top + len(rows)] = rows
@@ -197,8 +217,34 @@ def restore(function: ImageFunction, image: np.ndarray, tile: str | int = "off")
     return restored
 
 
-def _image_score(sample: Sample, restored: np.ndarray, seconds: float) -> ImageScore:
+def _check_suits(function, protocol, source, ensemble):
+    """Raise a `ValueError` where the parts of a measurement do not belong together."""
+    if function.scale != protocol.scale:
+        raise ValueError(
+            f"{function.name} enlarges images {function.scale} times; "
+            f"the protocol ({protocol.name}) asks for {protocol.scale}."
+        )
+    if source.paired != protocol.paired:
+        wanted = "pairs of degraded and clean images" if protocol.paired else "clean images"
+        raise ValueError(f"The protocol ({protocol.name}) takes {wanted}.")
+    if ensemble and not protocol.turns:
+        raise ValueError(
+            f"A self-ensemble turns its input, which the protocol ({protocol.name}) does not bear."
+        )
+
+
+def _image_score(scoring, sample: Sample, restored: np.ndarray, seconds: float) -> ImageScore:
     height, width = sample.target.shape[:2]
-    after = score(restored, sample.target)
-    before = score(sample.degraded, sample.target)
-    return ImageScore(sample.name, height, width, before.psnr, after.psnr, after.ssim, seconds)
+    before, after = scoring(sample.enlarged, sample.target), scoring(restored, sample.target)
+    return ImageScore(
+        name=sample.name,
+        height=height,
+        width=width,
+        psnr_degraded=before.psnr,
+        ssim_degraded=before.ssim,
+        psnr=after.psnr,
+        ssim=after.ssim,
+        seconds=seconds,
+        psnr_b_degraded=before.psnr_b,
+        psnr_b=after.psnr_b,
+    )

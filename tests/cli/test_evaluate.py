@@ -1,11 +1,13 @@
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from keras_rdanet.cli.evaluate import evaluate
+from keras_rdanet.cli.evaluate import TASKS, evaluate
 from keras_rdanet.image.io import read_picture
 from keras_rdanet.models import registry
 from keras_rdanet.weights import store
@@ -16,6 +18,17 @@ def weights(tmp_path_factory):
     """A network that changes nothing: all its weights are zero, the image passes by."""
     path = tmp_path_factory.mktemp("weights") / "still.safetensors"
     preset, overrides = "tsp_rdanet_tiny_gray", {"filters": 8}
+    model = registry.build(preset, **overrides)
+    model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+    store.save_weights(model, path, metadata={"preset": preset, "overrides": overrides})
+    return path
+
+
+@pytest.fixture(scope="module")
+def color_weights(tmp_path_factory):
+    """The same in colour."""
+    path = tmp_path_factory.mktemp("weights") / "still_rgb.safetensors"
+    preset, overrides = "tsp_rdanet_tiny_rgb", {"filters": 8}
     model = registry.build(preset, **overrides)
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     store.save_weights(model, path, metadata={"preset": preset, "overrides": overrides})
@@ -93,10 +106,15 @@ def test_pairs_of_different_sizes_are_named(weights, images, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Give either --data with --sigma, or --pairs"),
-        (["--data", "{images}"], "belong together"),
-        (["--pairs", "{images}", "{images}", "--sigma", "25"], "belong together"),
+        ([], "Give either --data or --pairs"),
+        (["--data", "{images}", "--pairs", "{images}", "{images}"], "Give either --data or"),
+        (["--pairs", "{images}", "{images}", "--sigma", "25"], "--sigma does not go with --pairs"),
         (["--pairs", "{images}", "{images}", "--baselines"], "need a known --sigma"),
+        (["--data", "{images}", "--crop-border", "2"], "--crop-border does not go with --data"),
+        (["--data", "{images}", "--sigma", "25", "--quality", "9"], "belongs to --task jpeg"),
+        (["--data", "{images}", "--task", "jpeg", "--sigma", "25"], "to --task gaussian_noise"),
+        (["--data", "{images}", "--task", "haze"], "Invalid value for '--task'"),
+        (["--data", "{images}", "--quality", "101"], "Invalid value for '--quality'"),
         (["--data", "{images}", "--sigma", "-1"], "Invalid value for '--sigma'"),
         (["--data", "{images}", "--sigma", "25", "--tile", "large"], "Or 'four'"),
         (["--data", "{images}", "--sigma", "25", "--tile", "8"], "from 32"),
@@ -128,3 +146,79 @@ def test_bad_target_fails_before_the_work(weights, images, tmp_path):
     done = run(*arguments, "--sheet", tmp_path / "nowhere" / "s.png")
     assert isinstance(done.exception, OSError)
     assert "nowhere" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "task", [task for task in TASKS if task not in ("bicubic", "gaussian_noise")]
+)
+def test_every_task_is_scored_on_clean_images(color_weights, images, task, tmp_path):
+    done = run(
+        *("--model", color_weights, "--data", images, "--task", task, "--limit", 1),
+        *("--json", tmp_path / "s.json"),
+    )
+    assert done.exit_code == 0, done.output
+    results = json.loads((tmp_path / "s.json").read_text())["results"]
+    assert [result["protocol"].get("quality") for result in results] == (
+        [10, 20, 30, 40] if task == "jpeg" else [None]
+    )
+    for result in results:
+        mean = result["mean"]
+        assert mean["psnr"] == pytest.approx(mean["psnr_degraded"], abs=0.01)
+        assert 5 < mean["psnr"] < 60
+
+
+def test_the_model_and_options_name_the_task(weights, images, tmp_path):
+    assert (
+        "does not say what it was trained for" in run("--model", weights, "--data", images).output
+    )
+    known = run("--model", "tsp_rdanet_tiny", "--data", images, "--limit", 1)
+    assert [f"sigma {sigma}" in known.output for sigma in (15, 25, 50)] == [True] * 3
+    quality = run("--model", weights, "--data", images, "--quality", 12)
+    assert "JPEG compression, quality 12" in quality.output
+    assert "PSNR-B (dB)" in quality.output
+    done = run("--model", weights, "--data", images, "--quality", 12, "--baselines")
+    assert done.exit_code == 2
+    assert "this is jpeg" in done.output
+
+
+def test_super_resolution_is_scored_beside_bicubic(images, tmp_path):
+    path = tmp_path / "x2.safetensors"
+    overrides = {"filters": 8, "growth_rate": 8, "num_blocks": 1, "num_layers": 1}
+    model = registry.build("rdn_rgb_x2", **overrides)
+    store.save_weights(model, path, metadata={"preset": "rdn_rgb_x2", "overrides": overrides})
+    done = run("--model", path, "--data", images, "--json", tmp_path / "s.json")
+    assert done.exit_code == 0, done.output
+    assert "bicubic super-resolution, scale 2" in done.output
+    assert "bicubic (dB)" in done.output
+    (result,) = json.loads((tmp_path / "s.json").read_text())["results"]
+    assert result["protocol"]["crop_border"] == 2
+    assert result["mean"]["psnr_degraded"] > 40  # a smooth image
+    done = run("--model", path, "--data", images, "--sigma", 25)
+    assert "enlarges images 2 times" in str(done.exception)
+
+
+def test_pairs_of_one_size_for_super_resolution_have_a_border(weights, images, tmp_path):
+    done = run(
+        *("--model", weights, "--pairs", images, images, "--task", "bicubic"),
+        *("--crop-border", 3, "--json", tmp_path / "s.json"),
+    )
+    assert done.exit_code == 0, done.output
+    (result,) = json.loads((tmp_path / "s.json").read_text())["results"]
+    assert result["protocol"]["crop_border"] == 3
+
+
+def test_an_exported_file_is_scored_without_a_framework(images, tmp_path):
+    """In a process where TensorFlow and Keras cannot be imported."""
+    (tmp_path / "same.fn").write_text("")
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras']))\n"
+        "from keras_rdanet.inference import open as opening\n"
+        "opening.FILES['.fn'] = 'tests.inference.functions:open_identity'\n"
+        "from keras_rdanet.cli.main import main\n"
+        f"sys.argv = ['keras-rdanet', 'evaluate', '--model', {str(tmp_path / 'same.fn')!r},\n"
+        f"            '--data', {str(images)!r}, '--quality', '10']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "same.fn" in done.stdout

@@ -3,16 +3,25 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from keras_rdanet.data.sources import folder
+from keras_rdanet.data.sources import folder, pairs
 from keras_rdanet.evaluation.evaluate import evaluate, restore
-from keras_rdanet.evaluation.protocols import GaussianNoise
+from keras_rdanet.evaluation.protocols import (
+    JPEG,
+    BayerMosaic,
+    GaussianNoise,
+    RealPairs,
+    SuperResolution,
+)
 from keras_rdanet.evaluation.report import write_json
+from keras_rdanet.image.io import to_samples
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.metrics import psnr
 
 IDENTITY = ImageFunction(lambda images: images, channels=1, name="identity", support="global_pool")
 
@@ -130,9 +139,81 @@ def test_faults_name_the_image(images):
         evaluate(with_function(lambda batch: batch * np.nan), GaussianNoise(25), images)
 
 
-def test_enlarging_networks_are_refused(images):
-    with pytest.raises(ValueError, match="enlarges images 2x"):
+def test_scales_that_differ_are_refused(images):
+    with pytest.raises(ValueError, match=r"identity enlarges images 2 times; .* asks for 1"):
         evaluate(dataclasses.replace(IDENTITY, scale=2), GaussianNoise(25), images)
+    with pytest.raises(ValueError, match=r"identity enlarges images 1 times; .* asks for 3"):
+        evaluate(IDENTITY, SuperResolution(3), images)
+
+
+def test_pairs_and_clean_images_are_told_apart(images):
+    with pytest.raises(ValueError, match=r"\(real pairs\) takes pairs"):
+        evaluate(IDENTITY, RealPairs(), images)
+    folder = Path(images.name(0)).parent
+    with pytest.raises(ValueError, match=r"Gaussian noise\) takes clean images"):
+        evaluate(IDENTITY, GaussianNoise(25), pairs(folder, folder))
+
+
+def test_a_mosaic_is_not_turned(images):
+    with pytest.raises(ValueError, match=r"self-ensemble turns its input.*Bayer mosaic"):
+        evaluate(IDENTITY, BayerMosaic(), images, ensemble=True)
+
+
+def nearest(scale):
+    def enlarge(batch):
+        return batch.repeat(scale, axis=1).repeat(scale, axis=2)
+
+    return dataclasses.replace(IDENTITY, function=enlarge, scale=scale, name="nearest", radius=0)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_enlarging_is_scored_beside_bicubic(images, scale):
+    targets = []
+    result = evaluate(
+        nearest(scale),
+        SuperResolution(scale),
+        images,
+        on_image=lambda sample, restored: targets.append((sample, restored)),
+    )
+    for image, (sample, restored) in zip(result.images, targets, strict=True):
+        assert (image.height, image.width) == sample.target.shape[:2] == restored.shape[:2]
+        assert image.height % scale == 0
+        bicubic = psnr(to_samples(sample.enlarged, np.uint8), sample.target, crop_border=scale)
+        assert image.psnr_degraded == pytest.approx(bicubic)
+        assert image.psnr < image.psnr_degraded
+    assert result.protocol["crop_border"] == scale
+    assert result.as_dict()["mean"]["ssim_degraded"] == result.mean("ssim_degraded")
+
+
+def test_enlarging_by_tiles_is_enlarging(images):
+    whole, tiled = (
+        evaluate(nearest(2), SuperResolution(2), images, tile=tile, limit=1)
+        for tile in ("off", "chop")
+    )
+    assert whole.mean("psnr") == pytest.approx(tiled.mean("psnr"))
+    assert tiled.method["name"] == "nearest, tile chop"
+
+
+def test_chop_is_that_of_the_protocol():
+    shapes = []
+
+    def spy(batch):
+        shapes.append(batch.shape[1:3])
+        return batch
+
+    image = np.zeros((136, 156, 1), np.float32)  # tiles of 78 x 88, 6864, then of 49 x 54
+    restore(with_function(spy), image, "chop", 6400)
+    restore(with_function(spy), image, "chop", 6900)
+    assert shapes == [(49, 54)] * 16 + [(78, 88)] * 4
+    assert GaussianNoise(25).chop_min_size == 6800
+    assert JPEG(10).chop_min_size == 6400
+
+
+def test_psnr_b_is_kept_where_the_protocol_has_it(images):
+    result = evaluate(IDENTITY, JPEG(10), images)
+    assert result.mean("psnr_b") == result.mean("psnr_b_degraded") < result.mean("psnr")
+    assert result.as_dict()["mean"]["psnr_b"] == result.mean("psnr_b")
+    assert "psnr_b" not in evaluate(IDENTITY, GaussianNoise(25), images).as_dict()["mean"]
 
 
 def test_scoring_an_exported_file_needs_no_framework():

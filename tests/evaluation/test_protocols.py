@@ -5,7 +5,19 @@ import numpy as np
 import pytest
 
 from keras_rdanet.data.sources import folder, pairs
-from keras_rdanet.evaluation.protocols import GaussianNoise, RealPairs, four_tiles, score
+from keras_rdanet.degradations.blur import MotionBlur
+from keras_rdanet.degradations.downsample import downsample, upsample
+from keras_rdanet.evaluation.protocols import (
+    JPEG,
+    BayerMosaic,
+    GaussianNoise,
+    RealPairs,
+    Scoring,
+    SuperResolution,
+    Synthetic,
+    four_tiles,
+    score,
+)
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "aux_eval.npz")
 
@@ -80,7 +92,7 @@ def test_score_clips_and_rounds_half_to_even():
     target[0, 0] = 2
     restored = np.where(target > 100, 1.7, -0.3).astype(np.float32)
     restored[0, 0] = 1.5 / 255  # to 2; 2.5 also
-    assert score(restored, target) == (np.inf, pytest.approx(1))
+    assert score(restored, target) == (np.inf, pytest.approx(1), None)
     restored[0, 0] = 0.5 / 255  # to 0, an error of 2 in one of 144 pixels
     assert score(restored, target).psnr == pytest.approx(10 * np.log10(255**2 * 144 / 4))
 
@@ -128,3 +140,121 @@ def test_four_tiles_agree_with_the_original_code(case):
 def test_noise_agrees_with_the_original_code(name, channels):
     noisy = GaussianNoise(25).degrade(np.full((8, 10, channels), 128, np.uint8))
     np.testing.assert_allclose(noisy, GOLDEN[f"noisy128_sigma25_seed0_{name}"], atol=1e-7)
+
+
+# --- what is compared
+
+
+def test_scoring_on_luma_is_that_of_the_matlab_code():
+    generator = np.random.default_rng(11)
+    target = generator.integers(0, 256, (20, 24, 3)).astype(np.uint8)
+    restored = np.clip(target / 255 + generator.normal(0, 0.03, target.shape), 0, 1)
+    eight_bits = np.rint(restored * 255)
+    y, y_target = (x @ [65.481, 128.553, 24.966] / 255 + 16 for x in (eight_bits, target))
+    expected = 10 * np.log10(255**2 / np.mean((y - y_target) ** 2))
+    assert Scoring("exact")(restored, target).psnr == pytest.approx(expected, abs=1e-9)
+    error = np.floor(y + 0.5) - np.floor(y_target + 0.5)
+    expected = 10 * np.log10(255**2 / np.mean(error**2))
+    assert Scoring("rounded")(restored, target).psnr == pytest.approx(expected, abs=1e-9)
+    inside = np.s_[3:-3, 3:-3]
+    assert Scoring("exact", crop_border=3)(restored, target) == Scoring("exact")(
+        restored[inside], target[inside]
+    )
+
+
+def test_gray_images_are_luma_already():
+    target = np.random.default_rng(1).integers(0, 256, (20, 24, 1)).astype(np.uint8)
+    restored = np.clip(target / 255 + 0.02, 0, 1)
+    assert Scoring("exact")(restored, target) == score(restored, target)
+
+
+@pytest.mark.parametrize(("channels", "has_blocks"), [(1, True), (3, False)])
+def test_psnr_b_is_of_gray_images(channels, has_blocks):
+    target = np.random.default_rng(1).integers(0, 256, (20, 24, channels)).astype(np.uint8)
+    scored = Scoring(blocks=True)(target / 255 * 0.9, target)
+    assert (scored.psnr_b is not None) == has_blocks
+    assert ("psnr_b" in Scoring(blocks=True).describe(channels)) == has_blocks
+
+
+def test_the_description_says_what_is_compared():
+    assert "not rounded" in Scoring("exact").describe(3)["psnr"]
+    assert "rounded to uint8" in Scoring("rounded").describe(3)["psnr"]
+    assert "all pixels and channels" in Scoring("exact").describe(1)["psnr"]
+    assert Scoring("exact", crop_border=4).describe(3)["crop_border"] == 4
+
+
+# --- tasks
+
+
+def test_jpeg_is_what_opencv_writes(color, tmp_path):
+    write(tmp_path / "x.png", color)
+    (rgb,) = JPEG(30).samples(folder(tmp_path), channels=3)
+    _, file = cv2.imencode(".jpg", color[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 30])
+    np.testing.assert_array_equal(np.rint(rgb.degraded * 255), cv2.imdecode(file, 1)[..., ::-1])
+    np.testing.assert_array_equal(rgb.target, color)
+
+
+def test_jpeg_of_colours_for_a_gray_network_is_luma_of_limited_range(color, tmp_path):
+    write(tmp_path / "x.png", color)
+    (gray,) = JPEG(30).samples(folder(tmp_path), channels=1)
+    y = np.floor(color @ [65.481, 128.553, 24.966] / 255 + 16.5).astype(np.uint8)
+    np.testing.assert_array_equal(gray.target[..., 0], y)
+    _, file = cv2.imencode(".jpg", y, [cv2.IMWRITE_JPEG_QUALITY, 30])
+    np.testing.assert_array_equal(np.rint(gray.degraded[..., 0] * 255), cv2.imdecode(file, 0))
+
+
+def test_a_mosaic_keeps_one_colour_of_each_pixel(color, tmp_path):
+    write(tmp_path / "x.png", color)
+    (sample,) = BayerMosaic().samples(folder(tmp_path), channels=3)
+    assert (sample.degraded[::2, ::2, 0] * 255).round().tolist() == color[::2, ::2, 0].tolist()
+    assert (sample.degraded > 0).sum(axis=-1).max() == 1
+    np.testing.assert_array_equal(sample.target, color)
+    with pytest.raises(ValueError, match="RGB"):
+        list(BayerMosaic().samples(folder(tmp_path), channels=1))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_small_images_come_from_targets_cut_to_multiples(color, tmp_path, scale):
+    write(tmp_path / "x.png", color[:15, :19])
+    (sample,) = SuperResolution(scale).samples(folder(tmp_path), channels=3)
+    height, width = 15 // scale * scale, 19 // scale * scale
+    np.testing.assert_array_equal(sample.target, color[:height, :width])
+    small = downsample(sample.target / 255, scale)
+    expected = np.rint(np.clip(small, 0, 1) * 255) / 255
+    np.testing.assert_allclose(sample.degraded, expected, atol=1e-6)
+    np.testing.assert_array_equal(sample.enlarged, upsample(sample.degraded, scale))
+
+
+def test_other_scales_are_refused():
+    with pytest.raises(ValueError, match="2, 3 or 4, got 5"):
+        SuperResolution(5)
+
+
+def test_synthetic_degradations_are_repeated_but_differ_between_images(color, tmp_path):
+    for name in "ab":
+        write(tmp_path / f"{name}.png", np.tile(color, (2, 2, 1)))
+    protocol = Synthetic("blur", MotionBlur(length=6))
+    a, b = protocol.samples(folder(tmp_path), channels=3)
+    again, _ = protocol.samples(folder(tmp_path), channels=3)
+    np.testing.assert_array_equal(a.degraded, again.degraded)
+    assert np.abs(a.degraded - b.degraded).max() > 0.1
+    np.testing.assert_allclose(a.degraded * 255, np.rint(a.degraded * 255), atol=1e-4)
+    other = Synthetic("blur", MotionBlur(length=6), seed=1)
+    assert np.abs(next(other.samples(folder(tmp_path), 3)).degraded - a.degraded).max() > 0.1
+    assert "MotionBlur(length=6" in protocol.describe(3)["degradation"]
+
+
+def test_pairs_may_differ_by_the_scale_and_by_nothing_else(color):
+    class Source(list):
+        paired = True
+
+        def name(self, index):
+            return f"folder/{index}.png"
+
+        def read(self, index):
+            return self[index]
+
+    (sample,) = RealPairs(scale=2).samples(Source([(color[:8, :10], color)]), channels=3)
+    assert (sample.degraded.shape, sample.target.shape) == ((8, 10, 3), (16, 20, 3))
+    with pytest.raises(ValueError, match=r"0.png is 10x7 and its partner 20x16 .* not 2 times"):
+        list(RealPairs(scale=2).samples(Source([(color[:7, :10], color)]), channels=3))

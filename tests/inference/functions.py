@@ -32,3 +32,8 @@ def blurring(channels=1, times=3, **fields):
 
 def identity(channels=1, **fields):
     return ImageFunction(function=np.copy, channels=channels, name="identity", **fields)
+
+
+def open_identity(path, precision):
+    """A loader, as `inference.open` has for each kind of file."""
+    return identity(1)
