@@ -37,7 +37,8 @@ class ExportMetadata:
         weights: Full name of the weights in the catalogue, or of their file;
             `None` for a network that was not trained.
         sha256: Of the weights file, in hexadecimal; `None` without weights.
-        task: What the weights were trained for, in words, if known.
+        task: What the weights were trained for, a task of
+            `keras_rdanet.evaluation.tasks`; `None` if that is not known.
         terms: Under which the weights may be used, if known.
         channels, scale, support, radius, multiple, min_size, tile_shape,
             bytes_per_pixel: See `ImageFunction`.
@@ -93,7 +94,12 @@ def from_json(text: str | bytes) -> ExportMetadata:
 
 
 def describe(
-    model, preset: str, *, overrides: dict | None = None, weights: str | Path | None = None
+    model,
+    preset: str,
+    *,
+    overrides: dict | None = None,
+    weights: str | Path | None = None,
+    task: str | None = None,
 ) -> ExportMetadata:
     """Describe a network that is about to be exported, in variant `"fp32"` and of any size.
 
@@ -103,6 +109,7 @@ def describe(
         overrides: What differs from the preset.
         weights: Name in the catalogue or path of a `.safetensors` file its
             weights came from; `None` if it was not trained.
+        task: What they were trained for.
 
     Raises:
         ValueError: if there are no such weights.
@@ -112,6 +119,7 @@ def describe(
         preset=preset,
         overrides=dict(overrides or {}),
         **_origin(weights),
+        task=task,
         channels=model.channels,
         scale=model.scale,
         support=model.support,
@@ -160,24 +168,16 @@ def image_function(
         tile_shape=metadata.tile_shape,
         bytes_per_pixel=metadata.bytes_per_pixel,
         precision=own,
+        task=metadata.task,
     )
 
 
 def _origin(weights):
     """Where weights came from, as fields of `ExportMetadata`."""
     if weights is None:
-        return dict.fromkeys(("weights", "sha256", "task", "terms"))
+        return {"weights": None, "sha256": None, "terms": None}
     if str(weights).endswith(".safetensors"):
-        return {
-            "weights": Path(weights).name,
-            "sha256": store.file_sha256(weights),
-            "task": None,
-            "terms": None,
-        }
+        sha256 = store.file_sha256(weights)
+        return {"weights": Path(weights).name, "sha256": sha256, "terms": None}
     entry = catalogue.resolve(str(weights))
-    return {
-        "weights": entry.name,
-        "sha256": entry.sha256,
-        "task": entry.task,
-        "terms": entry.terms,
-    }
+    return {"weights": entry.name, "sha256": entry.sha256, "terms": entry.terms}

@@ -27,7 +27,9 @@ class ImageFunction:
         tile_shape: `(height, width)` when the input shape is fixed.
         bytes_per_pixel: Peak working memory for each input pixel, measured;
             what `tile="auto"` divides its budget by.
-        precision: What it computes in, `"float32"` or `"bfloat16"`.
+        precision: What it computes in, `"float32"` or `"bfloat16"`; exports
+            also say `"int8"` and the like.
+        task: What it was trained for, if it says, as `evaluation.tasks` calls it.
     """
 
     function: Callable[[np.ndarray], np.ndarray]
@@ -41,6 +43,7 @@ class ImageFunction:
     tile_shape: tuple[int, int] | None = None
     bytes_per_pixel: int | None = None
     precision: str = "float32"
+    task: str | None = None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Restore `(N, H, W, channels)` float32 images."""

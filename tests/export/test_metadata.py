@@ -55,24 +55,25 @@ def test_weights_of_the_catalogue_bring_their_hash_and_terms():
     entry = catalogue.resolve("tsp_rdanet_tiny_gray")
     found = metadata.describe(Network, entry.preset, weights="tsp_rdanet_tiny_gray")
     assert (found.weights, found.sha256) == (entry.name, entry.sha256)
-    assert (found.task, found.terms) == (entry.task, entry.terms)
+    assert found.terms == entry.terms
     assert found.name == entry.name
 
 
 def test_a_weights_file_brings_its_name_and_hash(tmp_path, described):
     (tmp_path / "mine.safetensors").write_bytes(b"abc")
     found = metadata.describe(Network, "pa_edsr_x2", weights=tmp_path / "mine.safetensors")
-    assert (found.weights, found.task) == ("mine.safetensors", None)
+    assert (found.weights, found.terms) == ("mine.safetensors", None)
     assert found.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert described.name == "pa_edsr_x2"
 
 
 def test_the_image_function_tiles_as_the_network_does(described):
-    fixed = dataclasses.replace(described, tile_shape=(64, 48), variant="int8")
+    fixed = dataclasses.replace(described, tile_shape=(64, 48), variant="int8", task="jpeg")
     function = metadata.image_function(fixed, np.negative, "model_int8.tflite")
     assert (function.channels, function.scale, function.support) == (3, 2, "nonlocal")
     assert (function.multiple, function.min_size, function.tile_shape) == (4, 16, (64, 48))
     assert (function.bytes_per_pixel, function.precision) == (1000, "int8")
+    assert function.task == "jpeg"
     assert function(np.float32(3)) == -3
 
 
