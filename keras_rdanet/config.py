@@ -145,11 +145,37 @@ Degradation = Annotated[
 ]
 
 
+# Public sets whose folders are known, see `keras_rdanet.data.sources.LAYOUTS`.
+Layout = Literal[
+    "sidd",
+    "polyu",
+    "cc",
+    "realsr_x2",
+    "realsr_x3",
+    "realsr_x4",
+    "gopro",
+    "rain100",
+    "rain13k",
+]
+
+
 class ImageOptions(_Options):
     """Images to train on: clean ones, which `degradation` degrades, or pairs."""
 
     train: str  # a folder of clean images, a packed folder, or the degraded side of pairs
     target: str | None = None  # the clean side of pairs
+    layout: Layout | None = None  # of the pairs in `train`, if they are a public set
+
+    @model_validator(mode="after")
+    def _one_kind_of_pairs(self):
+        if self.target is not None and self.layout is not None:
+            raise ValueError("give `target`, or the `layout` of a public set, not both")
+        return self
+
+    @property
+    def paired(self) -> bool:
+        """Whether targets come with their degraded images."""
+        return self.target is not None or self.layout is not None
 
 
 class DataOptions(ImageOptions):
@@ -244,6 +270,7 @@ class ValidationOptions(_Options):
 
     data: str
     target: str | None = None  # the clean side when `data` holds degraded images
+    layout: Layout | None = None  # of the pairs in `data`, if they are a public set
     degradation: Degradation | None = None  # of clean images; that of the run if not given
     sigma: NotNegative | None = None  # of Gaussian noise; of blind runs 25 if not given
     crop: Count | None = 256
@@ -251,11 +278,18 @@ class ValidationOptions(_Options):
 
     @model_validator(mode="after")
     def _one_degradation(self):
-        if self.target is not None and (self.sigma is not None or self.degradation is not None):
+        given = [self.target, self.layout, self.degradation, self.sigma]
+        if sum(option is not None for option in given) > 1:
             raise ValueError(
-                "pairs are degraded already: give `target`, or `degradation` or `sigma`, not both"
+                "give one of `target` and `layout` (pairs), `degradation` and `sigma` "
+                "(clean images), not both"
             )
         return self
+
+    @property
+    def paired(self) -> bool:
+        """Whether the images are pairs."""
+        return self.target is not None or self.layout is not None
 
 
 class RunConfig(_Options):
@@ -284,15 +318,15 @@ class RunConfig(_Options):
     @property
     def validation_degradation(self) -> Degradation | None:
         """How the images of `validation` are degraded; `None` if they are pairs."""
-        if self.validation is None or self.validation.target is not None:
+        if self.validation is None or self.validation.paired:
             return None
         return self.validation.degradation or self.degradation
 
     @model_validator(mode="after")
     def _consistent(self):
-        _check_one_way("data.target", self.data, self.degradation)
+        _check_one_way("data", self.data, self.degradation)
         for i, mix in enumerate(self.mix):
-            _check_one_way(f"mix.{i}.target", mix, mix.degradation)
+            _check_one_way(f"mix.{i}", mix, mix.degradation)
         for phase in self.data.phases:
             if sum(mix.patches(phase.batch_size) for mix in self.mix) >= phase.batch_size:
                 raise ValueError("the shares of `mix` must leave patches to `data.train`")
@@ -304,7 +338,7 @@ class RunConfig(_Options):
                         f"`patch_size` {phase.patch_size}, that of the targets, must be a "
                         f"multiple of the scale, {scale}"
                     )
-        if self.validation is not None and self.validation.target is None:
+        if self.validation is not None and not self.validation.paired:
             how = self.validation_degradation
             if how is None:
                 raise ValueError("`validation` needs `target` (pairs) or `degradation`")
@@ -318,10 +352,11 @@ class RunConfig(_Options):
         return self
 
 
-def _check_one_way(target: str, images: ImageOptions, degradation: Degradation | None) -> None:
-    if (images.target is None) == (degradation is None):
+def _check_one_way(place: str, images: ImageOptions, degradation: Degradation | None) -> None:
+    if images.paired == (degradation is not None):
         raise ValueError(
-            f"give either `degradation` (clean images) or `{target}` (pairs), one of them"
+            f"give either `degradation` (clean images) or `{place}.target` or "
+            f"`{place}.layout` (pairs), one of them"
         )
 
 

@@ -75,7 +75,7 @@ def test_mix_shares_a_batch(path):
         ("validation={data: a, target: b, degradation: {name: bayer_mosaic}}", "not both"),
         (
             "validation={data: a, sigma: 5, degradation: {name: bayer_mosaic}}",
-            "`validation.sigma` is of gaussian_noise, not of bayer_mosaic",
+            "give one of `target` and `layout`",
         ),
         ("schedule.peak=1e-3", r"schedule\.peak: it must be a number \(write"),
         ("degradation.sigma=[50, 0]", "low, high"),
@@ -93,6 +93,9 @@ def test_mix_shares_a_batch(path):
         ("degradation={name: bicubic, scale: 3}", "`patch_size` 32, .* multiple of the scale, 3"),
         ("degradation={name: camera_noise, shot: 0}", "degradation.shot: it must be a number"),
         ("degradation={name: rain_streaks, angle: [-100, 0]}", "from -90 to 90"),
+        ("data.layout=gopro", "`data.layout` .pairs., one of them"),
+        ("data.layout=fog", "data.layout: Input should be 'sidd'"),
+        ("mix=[{train: a, target: b, layout: gopro, share: 0.5}]", "or the `layout`"),
         ("mix=[{train: a, share: 0.5}]", "`mix.0.target`"),
         ("mix=[{train: a, target: b, share: 0.3}]", "0.3 is no whole number of the 4 patches"),
         ("mix=[{train: a, target: b, share: 0.1}]", "0.1 is no whole number of the 4 patches"),
@@ -117,6 +120,11 @@ def test_validation_takes_the_degradation_of_the_run_unless_told(path):
     assert config.validation_degradation.quality == 10
     pairs = ["degradation=null", "data.target=clean"]
     assert load_config(path, [*pairs, "validation={data: a, target: b}"])
+    assert load_config(path, ["degradation=null", "data.layout=gopro"]).data.paired
+    with pytest.raises(ValueError, match=r"`validation.sigma` is of gaussian_noise, not of jpeg"):
+        load_config(
+            path, ["degradation={name: jpeg, quality: 9}", "validation={data: a, sigma: 5}"]
+        )
     with pytest.raises(ValueError, match="needs `target`"):
         load_config(path, [*pairs, "validation={data: a}"])
 

@@ -156,10 +156,12 @@ def build_degradation(options: Degradation, model: RestorationModel) -> pipeline
     return DEGRADATIONS[options.name](**arguments)
 
 
-def open_source(options: ImageOptions) -> sources.Source:
-    """The images of `data` or of `mix`: a folder, a packed folder or pairs of folders."""
+def open_source(options: ImageOptions, scale: int) -> sources.Source:
+    """The images of `data` or of `mix`: a folder, a packed folder or pairs of a scale."""
+    if options.layout is not None:
+        return sources.layout(options.layout, options.train, split="train", scale=scale)
     if options.target is not None:
-        return sources.pairs(options.train, options.target)
+        return sources.pairs(options.train, options.target, scale)
     return tfrecords.open_folder(options.train)
 
 
@@ -181,7 +183,7 @@ def build_batches(
     """
     parts = [(config.data, config.degradation), *((mix, mix.degradation) for mix in config.mix)]
     opened = [
-        (open_source(images), None if how is None else build_degradation(how, model))
+        (open_source(images, model.scale), None if how is None else build_degradation(how, model))
         for images, how in parts
     ]
 
@@ -202,6 +204,7 @@ def build_batches(
                 crops_per_image=config.data.crops_per_image,
                 cache=config.data.cache,
                 augment=config.data.augment,
+                scale=model.scale,
             )
             for number, ((source, degrade), size) in enumerate(zip(opened, sizes, strict=True))
         ]

@@ -29,11 +29,17 @@ def validation_samples(config: RunConfig, model: RestorationModel) -> list[Sampl
     options = config.validation
     if options is None:
         return []
-    if options.target is not None:
-        pairs = sources.pairs(options.data, options.target)
-        samples = RealPairs().samples(pairs, model.channels, options.limit)
+    if options.paired:
+        pairs = _pairs(options, model.scale)
+        samples = RealPairs(scale=model.scale).samples(pairs, model.channels, options.limit)
         return [_middle(sample, options.crop, model) for sample in samples]
     return list(_degraded(config, model, sources.folder(options.data)))
+
+
+def _pairs(options, scale) -> sources.PairSource:
+    if options.layout is not None:
+        return sources.layout(options.layout, options.data, split="test", scale=scale)
+    return sources.pairs(options.data, options.target, scale)
 
 
 def _degraded(config, model, source) -> Iterator[Sample]:

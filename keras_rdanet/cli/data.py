@@ -8,13 +8,38 @@ import click
 from keras_rdanet.cli.startup import load_tensorflow
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_PAIRS = click.option(
-    "--pairs",
-    nargs=2,
-    type=_FOLDER,
-    metavar="DEGRADED TARGET",
-    help="Two folders of images that match by stem.",
+# Those of `keras_rdanet.data.sources`, which is heavier than --help should be.
+_LAYOUTS = (
+    "sidd",
+    "polyu",
+    "cc",
+    "realsr_x2",
+    "realsr_x3",
+    "realsr_x4",
+    "gopro",
+    "rain100",
+    "rain13k",
 )
+
+
+def _pair_options(command):
+    """Add the options that say what pairs are."""
+    for option in (
+        click.option("--scale", default=1, help="Of pairs: how many times larger targets are."),
+        click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout."),
+        click.option(
+            "--layout", type=click.Choice(_LAYOUTS), help="FOLDER holds pairs of a public set."
+        ),
+        click.option(
+            "--pairs",
+            nargs=2,
+            type=_FOLDER,
+            metavar="DEGRADED TARGET",
+            help="Two folders of images that match by stem.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -24,10 +49,10 @@ def data():
 
 @data.command()
 @click.argument("folder", type=_FOLDER, required=False)
-@_PAIRS
+@_pair_options
 @click.option("--against", type=_FOLDER, help="A test set, which must not be trained on.")
 @click.option("--min-size", type=click.IntRange(1), help="Report images smaller than this.")
-def check(folder, pairs, against, min_size):
+def check(folder, pairs, layout, split, scale, against, min_size):
     """Look through the images of FOLDER, a packed set or --pairs.
 
     Reports sizes, depths, unreadable files, exact duplicates and images that are in
@@ -39,7 +64,7 @@ def check(folder, pairs, against, min_size):
     from keras_rdanet.data import sources
 
     report = checking.check(
-        _open(folder, pairs),
+        _open(folder, pairs, layout, split, scale),
         against=sources.folder(against) if against else None,
         min_size=min_size,
     )
@@ -53,14 +78,14 @@ def check(folder, pairs, against, min_size):
 
 @data.command()
 @click.argument("folders", nargs=-1, required=True, metavar="[FOLDER] OUT", type=click.Path())
-@_PAIRS
+@_pair_options
 @click.option("--tile", default=256, show_default=True, help="Height and width of the tiles.")
 @click.option("--overlap", default=32, show_default=True, help="Pixels that neighbours share.")
 @click.option(
     "--shard-mb", default=64, show_default=True, type=click.IntRange(1), help="Shard size."
 )
 @click.option("--gray", is_flag=True, help="Pack the luma only, a third of the size.")
-def pack(folders, pairs, tile, overlap, shard_mb, gray):
+def pack(folders, pairs, layout, split, scale, tile, overlap, shard_mb, gray):
     """Pack the images of FOLDER, or --pairs, into checksummed TFRecord shards in OUT."""
     *folder, out = folders
     _one_of(folder, pairs, "FOLDER")
@@ -69,7 +94,7 @@ def pack(folders, pairs, tile, overlap, shard_mb, gray):
     load_tensorflow()
     from keras_rdanet.data import tfrecords
 
-    source = _open(Path(folder[0]) if folder else None, pairs)
+    source = _open(Path(folder[0]) if folder else None, pairs, layout, split, scale)
     tfrecords.pack(source, out, tile_size=tile, overlap=overlap, shard_mb=shard_mb, gray=gray)
     made = tfrecords.packed(out)
     megabytes = sum(tile.length for tile in made.tiles) / 1e6
@@ -82,10 +107,20 @@ def _one_of(folder, pairs, name):
         raise click.UsageError(f"Give either {name} or --pairs DEGRADED TARGET.")
 
 
-def _open(folder, pairs):
+def _open(folder, pairs, layout, split, scale):
+    if pairs and layout:
+        raise click.UsageError("--layout is of a FOLDER; give it or --pairs.")
+    if split and not layout:
+        raise click.UsageError("--split belongs to --layout.")
+    if scale != 1 and not (pairs or layout):
+        raise click.UsageError("--scale is of --pairs or --layout.")
     from keras_rdanet.data import sources, tfrecords
 
-    return sources.pairs(*pairs) if pairs else tfrecords.open_folder(folder)
+    if layout:
+        return sources.layout(layout, folder, split=split, scale=scale)
+    if pairs:
+        return sources.pairs(pairs[0], pairs[1], scale)
+    return tfrecords.open_folder(folder)
 
 
 def _list(kind, lines, limit=10):

@@ -38,19 +38,29 @@ Degrade = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 @dataclass(frozen=True)
-class _Pixels:
-    """Images of any sizes, end to end.
+class _Plane:
+    """Images of any sizes, end to end: the degraded ones, or the targets.
 
     Args:
         start: `(images,)` int64, the first pixel of each image.
         size: `(images, 2)` int64, height and width.
-        planes: `(total pixels, C)`; the degraded images and the targets, or the
-            targets alone.
+        pixels: `(total pixels, C)`.
     """
 
     start: tf.Tensor
     size: tf.Tensor
-    planes: Sequence[tf.Tensor]
+    pixels: tf.Tensor
+
+    def of(self, images: tf.Tensor) -> "_Plane":
+        """The images of these numbers."""
+        return _Plane(tf.gather(self.start, images), tf.gather(self.size, images), self.pixels)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """The planes of a source: degraded images and targets, or the targets alone."""
+
+    planes: Sequence[_Plane]
 
 
 def batches(
@@ -66,13 +76,14 @@ def batches(
     crops_per_image: int = 8,
     cache: Literal["auto", "ram", "none"] = "auto",
     augment: bool = True,
+    scale: int = 1,
     workers: int = 2,
 ) -> tf.data.Dataset:
     """Make batches of random patches.
 
     Args:
         source: What `sources.folder`, `sources.pairs` or `tfrecords.packed` found.
-        patch_size: Height and width of a patch, in pixels.
+        patch_size: Height and width of a patch of the targets, in pixels.
         batch_size: Patches in a batch.
         channels: `1` turns colour into BT.601 luma, `3` repeats gray.
         degrade: Maps targets `(B, P, P, C)` and a seed, int32 `(2,)`, to the
@@ -87,18 +98,23 @@ def batches(
             it goes; `"auto"` takes RAM for images that, decoded, fit both
             `CACHE_BUDGET` and a quarter of the memory. The batches are the same.
         augment: Turn and flip the patches, each of the eight ways alike often.
+        scale: Of pairs, how many times as large as the degraded images the
+            targets are. That of clean images is what `degrade` makes.
         workers: Threads that prepare batches.
 
     Returns:
-        Pairs `(degraded, target)`, each float32 `(B, P, P, C)`; the target in
-        `[0, 1]`, the degraded patches not clipped.
+        Pairs `(degraded, target)`, float32: targets `(B, P, P, C)` in `[0, 1]`,
+        degraded patches of `P / scale` pixels a side, not clipped.
 
     Raises:
-        ValueError: if an image is smaller than a patch or an option is wrong.
+        ValueError: if an image is smaller than a patch, pairs are not of that
+            scale or an option is wrong.
     """
     _check_options(source, channels, degrade, cache)
     headers = [source.headers(i) for i in range(len(source))]
-    _check_sizes(source, headers, patch_size)
+    _check_sizes(source, headers, patch_size, scale)
+    factors = [1, scale] if source.paired else [1]
+    least_size = patch_size // factors[-1]
     dtypes = [
         np.result_type(*{h.dtype for h in plane}).name for plane in zip(*headers, strict=True)
     ]
@@ -108,19 +124,21 @@ def batches(
     def patches(block):
         images = _choose(block, batch_size, len(source), seed)
         if resident is None:
-            pixels = _decode(source, images, channels, dtypes)
+            planes = _decode(source, images, channels, dtypes)
         else:
-            start, size = tf.gather(resident.start, images), tf.gather(resident.size, images)
-            pixels = _Pixels(start, size, resident.planes)
+            planes = [plane.of(images) for plane in resident.planes]
 
         def cut(drawn):
-            index = _patch_index(pixels, drawn if augment else drawn * [1, 1, 0], patch_size)
-            return tuple(tf.gather(plane, index) for plane in pixels.planes)
+            drawn = drawn if augment else drawn * [1, 1, 0]
+            return tuple(
+                tf.gather(plane.pixels, _patch_index(plane, drawn, least_size, factor))
+                for plane, factor in zip(planes, factors, strict=True)
+            )
 
         drawn = _draw(block, (crops_per_image, batch_size, 3), seed)
         return tf.map_fn(cut, drawn, fn_output_signature=tuple(dtypes))
 
-    def scale(step, planes):
+    def finish(step, planes):
         images = [tf.cast(p, tf.float32) / _WHITE[d] for p, d in zip(planes, dtypes, strict=True)]
         if degrade is None:
             return tuple(images)
@@ -132,7 +150,7 @@ def batches(
     blocks = tf.data.Dataset.counter(first_block)
     drawn = blocks.map(patches, **parallel).unbatch().skip(used)
     numbers = tf.data.Dataset.counter(start_step)
-    dataset = tf.data.Dataset.zip(numbers, drawn).map(scale, **parallel)
+    dataset = tf.data.Dataset.zip(numbers, drawn).map(finish, **parallel)
     dataset = dataset.take(-1 if steps is None else steps).prefetch(2 * workers)
     cardinality = tf.data.INFINITE_CARDINALITY if steps is None else steps
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
@@ -155,7 +173,7 @@ def _check_options(source, channels, degrade, cache):
         raise ValueError("Clean images need `degrade`, such as GaussianNoise(sigma=25).")
 
 
-def _check_sizes(source, headers, patch_size):
+def _check_sizes(source, headers, patch_size, scale):
     small = [
         f"{source.name(i)} is {h.width}x{h.height}"
         for i, (*_, h) in enumerate(headers)
@@ -166,11 +184,27 @@ def _check_sizes(source, headers, patch_size):
             f"{len(small)} of {len(source)} images are smaller than `patch_size` {patch_size}; "
             f"lower it or take them out: {shorten(small)}."
         )
+    if not source.paired:
+        return
+    if patch_size % scale:
+        raise ValueError(f"`patch_size` {patch_size} must be a multiple of `scale` {scale}.")
+    other = [
+        f"{source.name(i)} is {d.width}x{d.height}, its target {t.width}x{t.height}"
+        for i, (d, t) in enumerate(headers)
+        if (t.height, t.width) != (scale * d.height, scale * d.width)
+    ]
+    if other:
+        raise ValueError(
+            f"{len(other)} of {len(source)} pairs are not of `scale` {scale}: {shorten(other)}."
+        )
 
 
 def _fits_in_ram(headers, channels, dtypes) -> bool:
-    pixels = sum(target.height * target.width for *_, target in headers)
-    size = pixels * channels * sum(np.dtype(d).itemsize for d in dtypes)
+    size = channels * sum(
+        header.height * header.width * np.dtype(dtype).itemsize
+        for image in headers
+        for header, dtype in zip(image, dtypes, strict=True)
+    )
     if not hasattr(os, "sysconf"):  # Windows
         return size <= CACHE_BUDGET
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -181,42 +215,50 @@ def _load(source, headers, channels, dtypes, workers) -> _Pixels:
     found = _RESIDENT.get((source, channels))
     if found is not None:
         return found
-    areas = [target.height * target.width for *_, target in headers]
-    start = np.cumsum([0, *areas], dtype=np.int64)
-    size = np.zeros((len(source), 2), np.int64)
-    planes = [np.empty((start[-1], channels), d) for d in dtypes]
+    planes = []
+    for plane, dtype in zip(zip(*headers, strict=True), dtypes, strict=True):
+        size = np.array([(h.height, h.width) for h in plane], np.int64)
+        start = np.cumsum([0, *size.prod(axis=1)])
+        planes.append((start, size, np.empty((start[-1], channels), dtype)))
 
     def load(i):
         images = _read(source, i, channels, dtypes)
-        size[i] = images[0].shape[:2]
-        for plane, image in zip(planes, images, strict=True):
-            plane[start[i] : start[i + 1]] = image.reshape(-1, channels)
+        for (start, _, pixels), image in zip(planes, images, strict=True):
+            pixels[start[i] : start[i + 1]] = image.reshape(-1, channels)
 
     with ThreadPoolExecutor(workers) as pool:
         done = pool.map(load, range(len(source)))
         for _ in tqdm(done, "Decoding", len(source), unit="image", leave=False, disable=None):
             pass
     with tf.device("CPU"):
-        tensors = [tf.constant(plane) for plane in planes]
-        pixels = _Pixels(tf.constant(start[:-1]), tf.constant(size), tensors)
-    _RESIDENT[source, channels] = pixels
-    return pixels
+        resident = _Pixels(
+            [
+                _Plane(tf.constant(start[:-1]), tf.constant(size), tf.constant(pixels))
+                for start, size, pixels in planes
+            ]
+        )
+    _RESIDENT[source, channels] = resident
+    return resident
 
 
-def _decode(source, images, channels, dtypes) -> _Pixels:
+def _decode(source, images, channels, dtypes) -> list[_Plane]:
     def decode(indices):
         read = [_read(source, i, channels, dtypes) for i in indices]
-        size = np.array([images[0].shape[:2] for images in read], np.int64)
-        start = np.cumsum([0, *size.prod(axis=1)[:-1]], dtype=np.int64)
-        planes = zip(*read, strict=True)
-        return start, size, *(np.concatenate([p.reshape(-1, channels) for p in q]) for q in planes)
+        parts = []
+        for plane in zip(*read, strict=True):
+            size = np.array([image.shape[:2] for image in plane], np.int64)
+            start = np.cumsum([0, *size.prod(axis=1)[:-1]], dtype=np.int64)
+            parts += [start, size, np.concatenate([i.reshape(-1, channels) for i in plane])]
+        return parts
 
-    start, size, *planes = tf.numpy_function(decode, [images], [tf.int64, tf.int64, *dtypes])
-    start.set_shape(images.shape)
-    size.set_shape([*images.shape, 2])
+    types = [t for dtype in dtypes for t in (tf.int64, tf.int64, dtype)]
+    parts = iter(tf.numpy_function(decode, [images], types))
+    planes = [_Plane(*part) for part in zip(parts, parts, parts, strict=True)]
     for plane in planes:
-        plane.set_shape([None, channels])
-    return _Pixels(start, size, planes)
+        plane.start.set_shape(images.shape)
+        plane.size.set_shape([*images.shape, 2])
+        plane.pixels.set_shape([None, channels])
+    return planes
 
 
 def _read(source, index, channels, dtypes) -> list[np.ndarray]:
@@ -259,27 +301,30 @@ def _draw(block, shape, seed):
     return tf.cast(bits, tf.int64)
 
 
-def _patch_index(pixels: _Pixels, drawn: tf.Tensor, patch_size: int) -> tf.Tensor:
+def _patch_index(plane: _Plane, drawn: tf.Tensor, least_size: int, factor: int) -> tf.Tensor:
     """Number the pixels of one patch of every image.
 
     A patch that is turned or flipped is a walk over the image in other strides,
     so one gather crops and transforms at once.
 
     Args:
-        pixels: The `B` images to cut from.
+        plane: The `B` images to cut from.
         drawn: `(B, 3)` int64, any integers; they choose top, left and transform.
-        patch_size: Height and width of a patch.
+        least_size: Height and width of a patch, in units of `factor` pixels.
+        factor: What top and left are multiples of, so that planes whose sizes
+            differ by it are cut at the same places.
 
     Returns:
-        `(B, P, P)` int64.
+        `(B, P, P)` int64, `P` being `factor * least_size`.
     """
-    height, width = tf.unstack(pixels.size, axis=1)
+    patch_size = factor * least_size
+    height, width = tf.unstack(plane.size, axis=1)
     top, left, mode = tf.unstack(drawn, axis=1)
-    top %= height - patch_size + 1
-    left %= width - patch_size + 1
+    top = top % (height // factor - least_size + 1) * factor
+    left = left % (width // factor - least_size + 1) * factor
     flip_rows, flip_columns, transpose = (mode // n % 2 for n in (1, 2, 4))
     last = patch_size - 1
-    origin = pixels.start + (top + flip_rows * last) * width + left + flip_columns * last
+    origin = plane.start + (top + flip_rows * last) * width + left + flip_columns * last
     down = (1 - 2 * flip_rows) * width
     right = 1 - 2 * flip_columns
     swap = transpose == 1

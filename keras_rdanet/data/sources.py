@@ -1,15 +1,33 @@
 """Where training images come from: folders of clean images and folders of pairs."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from keras_rdanet.image.io import SUFFIXES, PictureError, PictureHeader, probe_size, read_picture
+
+# Public set -> what its degraded files and its targets are called, without suffix, from
+# the set's folder on; upper and lower case alike. Partners have the same groups.
+LAYOUTS = {
+    "sidd": (r"(.*)noisy(_srgb.*)", r"(.*)gt(_srgb.*)"),
+    "polyu": (r"(?:.*/)?(.*)_real", r"(?:.*/)?(.*)_mean"),
+    "cc": (r"(?:.*/)?(.*)_real", r"(?:.*/)?(.*)_mean"),
+    "realsr_x2": (r"(.*)_lr2", r"(.*)_hr"),
+    "realsr_x3": (r"(.*)_lr3", r"(.*)_hr"),
+    "realsr_x4": (r"(.*)_lr4", r"(.*)_hr"),
+    "gopro": (r"(.*/)?blur/([^/]*)", r"(.*/)?sharp/([^/]*)"),
+    "rain100": (
+        r"((?:.*/)?)rain(?:y|/x2)?/(?:no)?rain-(\d+)(?:x2)?",
+        r"((?:.*?/)??)(?:norain/)?norain-(\d+)",
+    ),
+    "rain13k": (r"(.*/)?input/(.*)", r"(.*/)?target/(.*)"),
+}
 
 
 class Source(Protocol):
@@ -100,12 +118,17 @@ def folder(path: str | PathLike, recursive: bool = True) -> ImageSource:
     return ImageSource(tuple(list_images(path, recursive)))
 
 
-def pairs(degraded_dir: str | PathLike, target_dir: str | PathLike) -> PairSource:
+def pairs(degraded_dir: str | PathLike, target_dir: str | PathLike, scale: int = 1) -> PairSource:
     """Match two folders by stem: `a/x.png` belongs to `a/x.jpg`.
 
+    Args:
+        degraded_dir: Folder of the degraded images.
+        target_dir: Folder of their targets.
+        scale: How many times as large as the degraded images the targets are.
+
     Raises:
-        ValueError: if a file has no partner, two files share a stem, or two
-            partners differ in size or channels. The message lists them.
+        ValueError: if a file has no partner, two files share a stem, or the
+            sizes or channels of two partners do not fit. The message lists them.
     """
     degraded, degraded_faults = _by_stem(degraded_dir)
     target, target_faults = _by_stem(target_dir)
@@ -119,13 +142,61 @@ def pairs(degraded_dir: str | PathLike, target_dir: str | PathLike) -> PairSourc
         for s in sorted(target.keys() - degraded.keys())
     ]
     stems = sorted(degraded.keys() & target.keys())
-    for stem in stems:
-        faults += _differences(degraded[stem], target[stem])
-    if faults:
-        raise ValueError(
-            f"{len(faults)} mismatches between {degraded_dir} and {target_dir}: {shorten(faults)}."
-        )
-    return PairSource(tuple(degraded[s] for s in stems), tuple(target[s] for s in stems))
+    partners = [(degraded[stem], target[stem]) for stem in stems]
+    return _pair_source(partners, scale, faults, f"{degraded_dir} and {target_dir}")
+
+
+def layout(
+    name: str,
+    path: str | PathLike,
+    *,
+    split: Literal["train", "test"] | None = None,
+    scale: int = 1,
+) -> PairSource:
+    """Find the pairs of a public set in the folders that it is published in.
+
+    Targets that nothing belongs to, such as those of another scale of RealSR,
+    are left out.
+
+    Args:
+        name: One of `LAYOUTS`: `sidd` (SIDD Medium or Small, sRGB), `polyu`
+            (its cropped images), `cc`, `realsr_x2` to `realsr_x4`, `gopro`,
+            `rain100` (Rain100L or H), `rain13k` (as MPRNet has it, `input` and
+            `target`).
+        path: The set's folder, or one in it.
+        split: Of sets with folders `train` and `test` below `path`, the
+            images of one of them.
+        scale: As in `pairs`. Most published pairs are of one size, also those
+            of RealSR.
+
+    Raises:
+        ValueError: if the name is unknown, there are no such files, or
+            as in `pairs`.
+    """
+    if name not in LAYOUTS:
+        raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {name!r}.")
+    root = Path(path)
+    degraded: dict[tuple, Path] = {}
+    target: dict[tuple, Path] = {}
+    faults = []
+    for image in list_images(root):
+        place = image.relative_to(root).with_suffix("").as_posix().lower()
+        if split is not None and {"train": "test", "test": "train"}[split] in place.split("/"):
+            continue
+        for pattern, found in zip(LAYOUTS[name], (degraded, target), strict=True):
+            match = re.fullmatch(pattern, place)
+            if match is None:
+                continue
+            if match.groups() in found:
+                faults.append(f"{found[match.groups()]} and {image} are the same image of a pair")
+            found[match.groups()] = image
+            break
+    if not degraded:
+        of = f" ({split})" if split else ""
+        raise ValueError(f"{root} has no degraded image{of} where the layout {name} has them.")
+    faults += [f"{degraded[key]}: no partner" for key in degraded.keys() - target.keys()]
+    partners = [(degraded[key], target[key]) for key in degraded if key in target]
+    return _pair_source(partners, scale, faults, str(root))
 
 
 def shorten(lines: Sequence[str], limit: int = 10) -> str:
@@ -162,14 +233,27 @@ def _by_stem(root: str | PathLike) -> tuple[dict[str, Path], list[str]]:
     return {stem: paths[0] for stem, paths in groups.items()}, faults
 
 
-def _differences(degraded: Path, target: Path) -> list[str]:
+def _pair_source(partners, scale: int, faults: list[str], place: str) -> PairSource:
+    """Check the sizes of partners; raise if there are faults, also those found before."""
+    faults = faults + [
+        f for degraded, target in partners for f in _differences(degraded, target, scale)
+    ]
+    if faults:
+        raise ValueError(f"{len(faults)} mismatches in {place}: {shorten(faults)}.")
+    return PairSource(*map(tuple, zip(*partners, strict=True)))
+
+
+def _differences(degraded: Path, target: Path, scale: int) -> list[str]:
     try:
         a, b = probe_size(degraded), probe_size(target)
     except PictureError as error:
         return [str(error)]
     faults = []
-    if (a.height, a.width) != (b.height, b.width):
-        faults.append(f"{degraded} is {a.width}x{a.height}, {target} is {b.width}x{b.height}")
+    if (scale * a.height, scale * a.width) != (b.height, b.width):
+        times = f" instead of {scale} times that" if scale > 1 else ""
+        faults.append(
+            f"{degraded} is {a.width}x{a.height}, {target} is {b.width}x{b.height}{times}"
+        )
     if a.channels != b.channels:
         faults.append(f"{degraded} has {a.channels} channels, {target} has {b.channels}")
     return faults

@@ -74,11 +74,13 @@ class PackedSource:
         images: What was packed.
         tiles: The tiles, in the order that numbers them.
         paired: Whether every target has its degraded image.
+        scale: How many times as large as its degraded image a target is.
     """
 
     images: tuple[PackedImage, ...]
     tiles: tuple[PackedTile, ...]
     paired: bool
+    scale: int = 1
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -91,9 +93,10 @@ class PackedSource:
         """Return the headers of a tile."""
         tile = self.tiles[index]
         image = self.images[tile.image]
+        factors = (self.scale, 1) if self.paired else (1,)
         return tuple(
-            PictureHeader(tile.height, tile.width, image.channels, np.dtype(d), has_alpha=False)
-            for d in image.dtypes
+            PictureHeader(tile.height // f, tile.width // f, image.channels, np.dtype(d), False)
+            for d, f in zip(image.dtypes, factors, strict=True)
         )
 
     def read(self, index: int) -> tuple[np.ndarray, ...]:
@@ -128,14 +131,15 @@ def pack(
     Args:
         source: What to pack.
         out: The folder to make.
-        tile_size: Height and width of the tiles, in pixels; twice the patch size
-            leaves enough choice of crops.
-        overlap: Of neighbouring tiles, in pixels.
+        tile_size: Height and width of the tiles, in pixels of the targets; twice
+            the patch size leaves enough choice of crops.
+        overlap: Of neighbouring tiles, in pixels of the targets.
         shard_mb: A shard is closed when it has this size, in MiB.
         gray: Pack the BT.601 luma only, a third of the size.
 
     Raises:
-        ValueError: if `out` holds something or an image cannot be read.
+        ValueError: if `out` holds something, an image cannot be read, or pairs
+            are not all of one scale that divides tiles and overlap.
     """
     out = Path(out)
     if not 0 <= overlap < tile_size:
@@ -178,7 +182,7 @@ def packed(path: str | PathLike) -> PackedSource:
             for tile in shard["tiles"]
         )
         _verify(root, shards)
-        return PackedSource(images, tiles, manifest["paired"])
+        return PackedSource(images, tiles, manifest["paired"], manifest.get("scale", 1))
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{root / MANIFEST} is damaged: pack the set again.") from error
 
@@ -233,6 +237,8 @@ class _ShardWriter:
 
 def _write_shards(source, root, tile_size, overlap, shard_bytes, gray) -> dict:
     writer = _ShardWriter(root, shard_bytes)
+    scale = _scale(source, tile_size, overlap)
+    factors = (scale, 1) if source.paired else (1,)
     images = []
     for index in tqdm(range(len(source)), "Packing", unit="image", disable=None):
         read = source.read(index)
@@ -244,17 +250,20 @@ def _write_shards(source, root, tile_size, overlap, shard_bytes, gray) -> dict:
             fingerprint(read[-1]),
         )
         images.append(asdict(image))
-        height, width = planes[0].shape[:2]
+        height, width = planes[-1].shape[:2]
         for top in _starts(height, tile_size, overlap):
             for left in _starts(width, tile_size, overlap):
-                window = np.s_[top : top + tile_size, left : left + tile_size]
-                tile = [plane[window] for plane in planes]
+                tile = [
+                    plane[top // f : (top + tile_size) // f, left // f : (left + tile_size) // f]
+                    for plane, f in zip(planes, factors, strict=True)
+                ]
                 writer.add(index, dict(zip(_keys(source.paired), tile, strict=True)))
     writer.close()
     return {
         "format": FORMAT,
         "written_by": f"keras-rdanet {__version__}",
         "paired": source.paired,
+        "scale": scale,
         "tile_size": tile_size,
         "overlap": overlap,
         "num_images": len(images),
@@ -262,6 +271,25 @@ def _write_shards(source, root, tile_size, overlap, shard_bytes, gray) -> dict:
         "images": images,
         "shards": writer.shards,
     }
+
+
+def _scale(source, tile_size, overlap) -> int:
+    """How many times as large as its degraded image the target of every pair is."""
+    if not source.paired:
+        return 1
+    ratios = set()
+    for index in range(len(source)):
+        degraded, target = source.headers(index)
+        ratios |= {target.height / degraded.height, target.width / degraded.width}
+    if len(ratios) > 1 or not min(ratios).is_integer():
+        raise ValueError("The targets must all be the same whole number of times as large.")
+    scale = int(ratios.pop())
+    if tile_size % scale or overlap % scale:
+        raise ValueError(
+            f"`tile_size` {tile_size} and `overlap` {overlap} must be multiples of the scale "
+            f"of the pairs, {scale}."
+        )
+    return scale
 
 
 def _record(planes: dict[str, np.ndarray]) -> bytes:

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from keras_rdanet.cli.data import data
+from keras_rdanet.cli.data import _LAYOUTS, data
+from keras_rdanet.data.sources import LAYOUTS
 from keras_rdanet.data.tfrecords import packed
 
 
@@ -68,3 +69,30 @@ def test_pack_keeps_the_sides_of_pairs(images):
 )
 def test_wrong_usage_exits_with_2(images, arguments):
     assert run(*(argument.format(images) for argument in arguments)).exit_code == 2
+
+
+def test_check_and_pack_take_public_layouts(images):
+    for side, word in (("noisy", "NOISY"), ("clean", "GT")):
+        for file in (images / side).iterdir():
+            file.rename(images / f"{file.stem}_{word}_SRGB_010.png")
+    assert "images            2\n" in run("check", images, "--layout", "sidd").stdout
+    result = run("pack", images, images / "set", "--layout", "sidd")
+    assert "2 tiles of 2 pairs" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--split", "test"], "--split belongs to --layout"),
+        (["--scale", 2], "--scale is of --pairs or --layout"),
+        (["--layout", "fog"], "is not one of 'sidd'"),
+    ],
+)
+def test_options_of_pairs_need_pairs(images, arguments, message):
+    result = run("check", images / "clean", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_layouts_are_those_of_the_sources():
+    assert tuple(LAYOUTS) == _LAYOUTS

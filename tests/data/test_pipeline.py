@@ -158,6 +158,39 @@ def test_pairs_share_crop_and_transform_and_keep_their_sides(tmp_path):
             np.testing.assert_array_equal(difference, np.broadcast_to([1, 2, 3], target.shape))
 
 
+def test_pairs_of_a_scale_share_crop_and_transform(tmp_path):
+    for number in range(3):
+        small = numbered(14, 11, number)
+        write(tmp_path / "small" / f"{number}.png", small)
+        write(tmp_path / "large" / f"{number}.png", small.repeat(3, axis=0).repeat(3, axis=1))
+    source = pairs(tmp_path / "small", tmp_path / "large", scale=3)
+    for cache in ("ram", "none"):
+        made = options(degrade=None, patch_size=24, scale=3)
+        seen = []
+        for degraded, target in batches(source, steps=4, cache=cache, **made):
+            assert degraded.shape == (4, 8, 8, 3)
+            enlarged = np.repeat(np.repeat(degraded, 3, axis=1), 3, axis=2)
+            np.testing.assert_array_equal(enlarged, target)
+            seen.append(degraded.numpy())
+        assert len(np.unique(np.concatenate(seen)[:, 0, 0], axis=0)) > 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scale": 2}, r"2 of 2 pairs are not of `scale` 2: .* is 11x14, its target 33x42"),
+        ({"scale": 3, "patch_size": 16}, "`patch_size` 16 must be a multiple of `scale` 3"),
+    ],
+)
+def test_pairs_of_another_scale_are_refused(tmp_path, changes, message):
+    for number in range(2):
+        write(tmp_path / "small" / f"{number}.png", numbered(14, 11, number))
+        write(tmp_path / "large" / f"{number}.png", numbered(42, 33, number))
+    source = pairs(tmp_path / "small", tmp_path / "large", scale=3)
+    with pytest.raises(ValueError, match=message):
+        batches(source, **options(degrade=None, **changes))
+
+
 def test_gray_is_bt601_luma(tmp_path):
     color = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     write(tmp_path / "clean" / "a.png", color)

@@ -70,6 +70,22 @@ def test_sixteen_bit_pairs_keep_depth_and_sides(tmp_path):
             np.testing.assert_allclose(patch, expected, atol=1e-6)
 
 
+def test_tiles_of_a_scale_lie_on_each_other(tmp_path):
+    small = noise(25, 21, 1)
+    write(tmp_path / "small" / "a.png", small)
+    write(tmp_path / "large" / "a.png", small.repeat(2, axis=0).repeat(2, axis=1))
+    source = pack_small(pairs(tmp_path / "small", tmp_path / "large", 2), tmp_path / "set")
+    assert len(source) == 4
+    for index in range(4):
+        headers, (degraded, target) = source.headers(index), source.read(index)
+        np.testing.assert_array_equal(target, degraded.repeat(2, axis=0).repeat(2, axis=1))
+        assert [(h.height, h.width) for h in headers] == [degraded.shape[:2], target.shape[:2]]
+    data = batches(source, patch_size=16, batch_size=1, channels=3, scale=2, seed=0, steps=1)
+    assert next(iter(data))[0].shape == (1, 8, 8, 3)
+    with pytest.raises(ValueError, match="multiples of the scale of the pairs, 2"):
+        pack_small(pairs(tmp_path / "small", tmp_path / "large", 2), tmp_path / "b", overlap=3)
+
+
 def test_gray_sets_hold_the_luma(clean, tmp_path):
     source = pack_small(clean, tmp_path / "set", gray=True)
     expected = noise(32, 32, 1) @ [0.299, 0.587, 0.114]
