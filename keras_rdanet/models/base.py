@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.layers.convolution import native_dilation
 
 
 class RestorationModel(keras.Model):
@@ -63,7 +64,8 @@ class RestorationModel(keras.Model):
         last = self.stages[-1] if self.stages else None
 
         def restore(images):
-            outputs = self.predict_on_batch(np.asarray(images, np.float32))
+            with native_dilation():
+                outputs = self.predict_on_batch(np.asarray(images, np.float32))
             return np.asarray(outputs[last] if last else outputs, np.float32)
 
         return ImageFunction(
