@@ -73,6 +73,27 @@ class ChannelAttention(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_rdanet")
+class MaxMeanConvolution(keras.layers.Conv2D):
+    """A convolution over the channel maximum and the channel mean of its input.
+
+    Two convolutions of one channel each, which are added, instead of one of
+    both joined: joined, a quantizer gives the mean the range of the maximum.
+
+    Input: `(B, H, W, C)`, any C; output: `(B, H, W, filters)`.
+    """
+
+    def build(self, input_shape):
+        super().build((*input_shape[:-1], 2))
+        self.input_spec = None  # The kernel has two channels, the input any.
+
+    def convolution_op(self, inputs, kernel):
+        """Convolve, without the bias."""
+        pooled = (ops.max(inputs, -1, keepdims=True), ops.mean(inputs, -1, keepdims=True))
+        convolve = super().convolution_op
+        return sum(convolve(p, kernel[:, :, i : i + 1]) for i, p in enumerate(pooled))
+
+
+@keras.saving.register_keras_serializable(package="keras_rdanet")
 class SpatialAttention(keras.layers.Layer):
     """Scales each position by a gate made from its channel maximum and mean.
 
@@ -93,7 +114,7 @@ class SpatialAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         self.kernel_size = kernel_size
         self.initialization = initialization
-        self.conv = keras.layers.Conv2D(
+        self.conv = MaxMeanConvolution(
             1,
             kernel_size,
             padding="same",
@@ -104,13 +125,11 @@ class SpatialAttention(keras.layers.Layer):
         )
 
     def build(self, input_shape):
-        self.conv.build((None, None, None, 2))
+        self.conv.build(input_shape)
 
     def logit(self, features):
         """What the sigmoid sees, `(B, H, W, 1)`, not negative."""
-        largest = ops.max(features, axis=-1, keepdims=True)
-        mean = ops.mean(features, axis=-1, keepdims=True)
-        return self.conv(ops.concatenate([largest, mean], axis=-1))
+        return self.conv(features)
 
     def call(self, features):
         return features * ops.sigmoid(self.logit(features))
