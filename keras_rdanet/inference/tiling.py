@@ -19,7 +19,7 @@ MIN_TILE = 32
 TILE_MEMORY = 2**29
 # For functions that do not say what a pixel costs.
 BYTES_PER_PIXEL = 4096
-# One side of a tile of a function that compares all positions, whose memory
+# One side of a tile of a function that compares all positions, whose time
 # grows with the square of the area.
 NONLOCAL_TILE = 64
 # Of the tile, for functions that pool over it; benchmarks/tiling.py measures
@@ -66,12 +66,13 @@ def choose_tile(
         tile: `"auto"`: the whole picture if its working memory fits in
             `TILE_MEMORY`, else the tiles that do and overlap no more than
             they must. `"off"`: the whole picture. A number: square tiles of
-            that side, at least `MIN_TILE`.
+            that side, at least `MIN_TILE`. What compares all positions gets
+            tiles of `NONLOCAL_TILE`, or of a number that fits in `TILE_MEMORY`.
         max_pixels: The area of a tile that memory sufficed for, once it has run out.
 
     Raises:
-        ValueError: if `tile` is something else, or `"off"` for a function
-            that cannot take this picture whole.
+        ValueError: if `tile` is something else, or the function cannot take
+            tiles so large.
     """
     check_tile(tile)
     if function.tile_shape is not None:
@@ -89,17 +90,25 @@ def choose_tile(
                 "at once; use tile='auto'."
             )
         return height, width
+    pixels = TILE_MEMORY // (function.bytes_per_pixel or BYTES_PER_PIXEL)
     if tile == "auto":
         if function.support == "nonlocal":
             return NONLOCAL_TILE, NONLOCAL_TILE
-        pixels = TILE_MEMORY // (function.bytes_per_pixel or BYTES_PER_PIXEL)
         pixels = min(pixels, max_pixels or pixels)
         if height * width <= pixels:
             return height, width
-        side = max(math.isqrt(pixels) // 32 * 32, MIN_TILE)
+        # The band of rows that is kept is as wide as the restored picture.
+        rows = TILE_MEMORY // (4 * function.channels * function.scale**2 * width)
+        side = max(min(math.isqrt(pixels), rows) // 32 * 32, MIN_TILE)
         overlap = default_overlap(function, (side, side))
         return _even(function, height, side, overlap), _even(function, width, side, overlap)
     side = int(tile)
+    if function.support == "nonlocal" and side**2 > pixels and max(height, width) > NONLOCAL_TILE:
+        raise ValueError(
+            f"{function.name} compares all positions, and memory does not suffice for tiles of "
+            f"{side}x{side} pixels; take at most {math.isqrt(pixels)}, or 'auto' for "
+            f"{NONLOCAL_TILE}."
+        )
     side = min(side, max(math.isqrt(max_pixels), MIN_TILE)) if max_pixels else side
     return side, side
 
@@ -220,7 +229,8 @@ def _axis(function, length, tile, overlap) -> tuple[list[int], int, np.ndarray]:
     padded = _round_up(max(length, function.min_size), multiple)
     if function.tile_shape is not None:
         padded = max(padded, tile)
-    tile = min(_round_up(max(tile, function.min_size), multiple), padded)
+    else:
+        tile = min(_round_up(max(tile, function.min_size), multiple), padded)
     overlap = min(overlap, tile // 2)
     stride = max((tile - overlap) // unit * unit, multiple)
     starts = [*range(0, padded - tile, stride), padded - tile]

@@ -119,6 +119,13 @@ def test_a_fixed_tile_shape_is_all_the_function_sees():
     assert set(shapes) == {(1, 40, 24, 1)}
 
 
+def test_a_fixed_tile_shape_need_be_no_multiple():
+    shapes, source = [], image(100, 90)
+    function = recording(identity(tile_shape=(44, 36), multiple=8), shapes)
+    np.testing.assert_allclose(tiled(function, source, (44, 36)), source, rtol=3e-7)
+    assert set(shapes) == {(1, 44, 36, 1)}
+
+
 def test_neighbours_that_disagree_fade_without_a_step():
     """Tiles that pool: each adds its own mean, a different one left and right."""
 
@@ -250,6 +257,21 @@ def test_the_user_may_choose():
 def test_another_tile_is_an_error(tile):
     with pytest.raises(ValueError, match="must be 'auto', 'off' or"):
         choose_tile(identity(), 100, 100, tile)
+
+
+def test_tiles_of_a_function_that_compares_all_positions_fit_in_memory():
+    function = identity(support="nonlocal", bytes_per_pixel=TILE_MEMORY // 10_000)
+    assert choose_tile(function, 500, 500, 100) == (100, 100)
+    with pytest.raises(ValueError, match="tiles of 101x101 pixels; take at most 100, or 'auto'"):
+        choose_tile(function, 500, 500, 101)
+
+
+def test_the_rows_kept_of_a_wide_enlarged_picture_fit_in_memory():
+    function = identity(channels=3, scale=4, bytes_per_pixel=1024)
+    height, width = choose_tile(function, 20_000, 30_000)
+    assert height * 4 * 30_000 * 4 * 3 * 4 <= TILE_MEMORY
+    assert 64 <= height < choose_tile(identity(bytes_per_pixel=1024), 20_000, 30_000)[0]
+    assert width <= 128
 
 
 def test_functions_that_cannot_take_the_whole_picture_say_so():
