@@ -62,6 +62,11 @@ class _Tile(click.ParamType):
     type=click.Path(path_type=Path),
     help="Also write a picture that is IN in its left half and OUT in its right half.",
 )
+@click.option(
+    "--mosaic",
+    type=click.Choice(["rggb", "grbg", "gbrg", "bggr"]),
+    help="IN is a Bayer mosaic, as a sensor records it, that starts so; for demosaicking models.",
+)
 @click.option("--sigma-estimate", is_flag=True, help="Print the estimated noise level.")
 @click.option(
     "--add-noise",
@@ -90,6 +95,7 @@ def restore(
     tile,
     precision,
     compare,
+    mosaic,
     sigma_estimate,
     add_noise,
     seed,
@@ -102,8 +108,9 @@ def restore(
     """Restore the picture IN, or all pictures in the folder IN, to OUT.
 
     The result keeps the depth, alpha, EXIF and ICC profile of IN; the suffix
-    of OUT chooses PNG, JPEG, WebP, TIFF or BMP. An older OUT is replaced, IN
-    never. A folder OUT gets the names of IN and a report.jsonl.
+    of OUT chooses PNG, JPEG, WebP, TIFF or BMP. A super-resolution model makes
+    it as much larger as its scale says. An older OUT is replaced, IN never. A
+    folder OUT gets the names of IN and a report.jsonl.
     """
     from keras_rdanet.image.io import MAX_PIXELS
     from keras_rdanet.inference.batch import FileOptions
@@ -111,6 +118,8 @@ def restore(
 
     if compare is not None and source.is_dir():
         raise click.UsageError("--compare goes with a single picture, not with a folder.")
+    if mosaic and sigma_estimate:
+        raise click.UsageError("--sigma-estimate cannot tell the pattern of a --mosaic from noise.")
     _print_warnings_as_lines()
     options = FileOptions(
         strip_metadata=strip_metadata,
@@ -128,6 +137,7 @@ def restore(
                 precision=precision,
                 strength=strength,
                 self_ensemble=self_ensemble,
+                mosaic=mosaic,
             )
             restorer.function_for(channels, dtype)
         return restorer

@@ -1,4 +1,4 @@
-"""The three edits that EXIF and XMP need when a picture has been turned upright.
+"""The edits that EXIF and XMP need when a picture has been turned upright or enlarged.
 
 EXIF is edited in place: writing it anew would move maker notes, which hold
 offsets from the start of the block.
@@ -9,6 +9,7 @@ import struct
 
 PREFIX = b"Exif\0\0"
 _ORIENTATION, _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0112, 0x0201, 0x0202
+_EXIF_DIRECTORY, _EXIF_WIDTH, _EXIF_HEIGHT, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003, 256, 257
 _VALUE_FORMATS = {1: "B", 3: "H", 4: "I"}
 
 
@@ -49,9 +50,31 @@ def upright(exif: bytes) -> bytes:
     return bytes(edited)
 
 
+def resized(exif: bytes | None, height: int, width: int) -> bytes | None:
+    """Set the size in pixels wherever EXIF states it."""
+    if exif is None:
+        return None
+    edited = bytearray(exif)
+    try:
+        order, tags, _ = _directory(exif, first=True)
+        _set_size(edited, order, tags, {_WIDTH: width, _HEIGHT: height})
+        order, tags, _ = _directory(exif, link=tags[_EXIF_DIRECTORY][0])
+        _set_size(edited, order, tags, {_EXIF_WIDTH: width, _EXIF_HEIGHT: height})
+    except (KeyError, struct.error):
+        pass  # it states none, or is damaged
+    return bytes(edited)
+
+
 def upright_xmp(xmp: bytes) -> bytes:
     """Set `tiff:Orientation`, which some programs believe before EXIF, to 1."""
     return re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
+
+
+def _set_size(exif, order, tags, sizes):
+    for tag, value in sizes.items():
+        if tag in tags:
+            position, kind = tags[tag]
+            struct.pack_into(order + _VALUE_FORMATS[kind], exif, position, value)
 
 
 def _drop_thumbnail(exif: bytearray, order: str, link: int) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from keras_rdanet.degradations.downsample import upsample
 from keras_rdanet.degradations.noise import protocol_noise
 from keras_rdanet.files import replacing
 from keras_rdanet.image.io import (
@@ -84,7 +85,7 @@ def restore_file(
         on_tile: Called with the tiles done and their number.
 
     Returns:
-        `height` and `width` of the source, `model`, `precision`, `seconds`,
+        `height` and `width` of the result, `model`, `precision`, `seconds`,
         and `sigma` if the noise was estimated.
 
     Raises:
@@ -94,21 +95,30 @@ def restore_file(
     start = time.perf_counter()
     check_file(source, target, options, compare=compare)
     picture = read_picture(source, max_pixels=options.max_pixels)
-    height, width, channels = picture.samples.shape
+    function = restorer.function_for(picture.samples.shape[-1], picture.samples.dtype)
+    _check_result(restorer, function, picture, target, options)
     if options.add_noise is not None:
         picture = _with_noise(picture, options.add_noise, options.seed)
-    facts: dict = {"height": height, "width": width}
+    facts: dict = {}
     if options.estimate_noise:
         # Too small a picture has no estimate, which is no reason not to restore it.
         with contextlib.suppress(ValueError):
             facts["sigma"] = round(estimate_sigma(picture.samples), 2)
-    function = restorer.function_for(channels, picture.samples.dtype)
     restored = restorer.picture(picture, on_tile)
     write_picture(target, restored, strip_metadata=options.strip_metadata)
     if compare is not None:
-        write_picture(compare, Picture(split(picture.samples, restored.samples)))
-    seconds = round(time.perf_counter() - start, 3)
-    return {**facts, "model": function.name, "precision": function.precision, "seconds": seconds}
+        before = picture.samples
+        if function.scale > 1:
+            before = upsample(to_float(before), function.scale)
+        write_picture(compare, Picture(split(before, restored.samples)))
+    return {
+        **facts,
+        "height": restored.samples.shape[0],
+        "width": restored.samples.shape[1],
+        "model": function.name,
+        "precision": function.precision,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
 
 
 def check_file(
@@ -135,6 +145,23 @@ def check_file(
     if compare is not None:
         check_target(compare, replace(header, channels=3, dtype=np.dtype("uint8"), has_alpha=False))
     return header
+
+
+def _check_result(restorer, function, picture, target, options):
+    """Raise for what `check_file` cannot know: how large the result is, and in how many colours."""
+    header = picture.header
+    result = replace(
+        header,
+        height=header.height * function.scale,
+        width=header.width * function.scale,
+        channels=3 if restorer.mosaic else header.channels,
+    )
+    if result.height * result.width > options.max_pixels:
+        raise ValueError(
+            f"{target} would have {result.width} x {result.height} pixels, more than the limit of "
+            f"{options.max_pixels}; raise it with --max-pixels."
+        )
+    check_target(target, result)
 
 
 def restore_folder(
@@ -235,9 +262,11 @@ def find_pictures(
         record, as in the report, of each file and folder left out.
 
     Raises:
-        ValueError: if there is no picture.
+        ValueError: if there is no picture, or `target` is a file.
         OSError: if a folder cannot be read.
     """
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"{target} is a file; the pictures of a folder go to a folder.")
     names: list[str] = []
     skipped: list[dict] = []
 
@@ -340,6 +369,7 @@ def _digest(restorer: Restorer, options: FileOptions) -> str:
         "precision": restorer.precision,
         "strength": restorer.strength,
         "self_ensemble": restorer.self_ensemble,
+        **({"mosaic": restorer.mosaic} if restorer.mosaic else {}),
         "strip_metadata": options.strip_metadata,
         "add_noise": options.add_noise,
         "seed": options.seed,

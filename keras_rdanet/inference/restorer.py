@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -12,8 +13,10 @@ import cv2
 import numpy as np
 
 from keras_rdanet.image.color import luma
+from keras_rdanet.image.exif import resized
 from keras_rdanet.image.io import Picture, to_float, to_samples
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.inference.mosaic import check_pattern, from_rggb, spread
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import check_tile, choose_tile, restore_tiled
@@ -46,6 +49,10 @@ class Restorer:
             at 0 the samples are those of the input, bit for bit.
         self_ensemble: Average over the eight flips and turns: slightly
             better, eight times slower.
+        mosaic: What the first two rows and columns of a Bayer mosaic record,
+            `"rggb"` or another of `mosaic.PATTERNS`: gray pictures are then
+            mosaics, of RGB ones only the recorded samples are looked at, and
+            all come back in RGB. `None` for other pictures.
 
     Raises:
         ValueError: if an option or the name of the model is unknown.
@@ -60,12 +67,17 @@ class Restorer:
         precision: str = "auto",
         strength: float = 1.0,
         self_ensemble: bool = False,
+        mosaic: str | None = None,
     ):
         if precision not in PRECISIONS:
             raise ValueError(f"`precision` must be one of {PRECISIONS}, got {precision!r}.")
         if not isinstance(strength, int | float) or not 0 <= strength <= 1:
             raise ValueError(f"`strength` must be from 0 to 1, got {strength!r}.")
         check_tile(tile)
+        if mosaic is not None:
+            check_pattern(mosaic)
+            if self_ensemble:
+                raise ValueError("A mosaic cannot be turned, so it has no `self_ensemble`.")
         model = catalogue.DEFAULT if model is None else model
         self._members: tuple[str, str] | None = None
         if not isinstance(model, str | Path):
@@ -80,6 +92,7 @@ class Restorer:
         self.precision = precision
         self.strength = strength
         self.self_ensemble = self_ensemble
+        self.mosaic = mosaic
         self._opened: dict[tuple[str, str], ImageFunction] = {}
         self._opening = threading.Lock()
         self._computing = threading.Lock()
@@ -94,7 +107,8 @@ class Restorer:
 
         Returns:
             The restored image, float32, not clipped; same shape (height and
-            width times the scale of a super-resolution model).
+            width times the scale of a super-resolution model; three channels
+            from a mosaic).
 
         Raises:
             ValueError: if the shape does not fit, or a value is not finite.
@@ -108,7 +122,8 @@ class Restorer:
             )
         image = image.astype(np.float32, copy=False)
         if image.ndim == 2 and image.size > 0:
-            return self._restore(image[..., None])[..., 0]
+            restored = self._restore(image[..., None])
+            return restored if self.mosaic else restored[..., 0]
         if image.ndim not in (3, 4) or image.shape[-1] not in (1, 3) or image.size == 0:
             raise ValueError(
                 "`image` must be (H, W), (H, W, C) or (N, H, W, C) with 1 channel (gray) or "
@@ -123,9 +138,10 @@ class Restorer:
     ) -> Picture:
         """Restore a picture in its own dtype; memory hardly grows with its size.
 
-        Alpha and metadata are passed on as they are. Where alpha is 0 the
-        samples stay as well, and the network sees the nearest visible colour
-        in their place, so that hidden colours cannot bleed.
+        Alpha and metadata are passed on as they are, for an enlarged picture
+        at its size. Where alpha is 0 the samples stay as well, and the network
+        sees the nearest visible colour in their place, so that hidden colours
+        cannot bleed.
 
         Args:
             picture: uint8, uint16 or float32.
@@ -138,23 +154,34 @@ class Restorer:
             ValueError: if a sample is not finite, or an RGB picture meets a
                 gray network.
         """
-        samples, alpha = picture.samples, picture.alpha
-        if self.strength == 0 or (alpha is not None and not alpha.any()):
+        samples, alpha, metadata = picture.samples, picture.alpha, picture.metadata
+        scale = self.function_for(samples.shape[-1], samples.dtype).scale
+        same_pixels = scale == 1 and self.mosaic is None
+        visible = alpha is None or alpha.any()
+        if same_pixels and (self.strength == 0 or not visible):
             return picture
-        if alpha is None or alpha.all():
+        if alpha is None or alpha.all() or not visible or self.mosaic:
             restored = self._restore(samples, on_tile)
         else:
             restored = self._restore(_fill_transparent(samples, alpha), on_tile)
-            if restored.shape == samples.shape:
+            if same_pixels:
                 restored[alpha == 0] = samples[alpha == 0]
-        return dataclasses.replace(picture, samples=restored)
+        if scale > 1:
+            height, width = restored.shape[:2]
+            metadata = dataclasses.replace(metadata, exif=resized(metadata.exif, height, width))
+            if alpha is not None:  # linear: anything sharper would overshoot into a halo
+                alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+        if restored.shape[-1] != samples.shape[-1]:
+            metadata = dataclasses.replace(metadata, icc=None)  # that of a gray picture
+        return Picture(restored, alpha, metadata)
 
     def function_for(self, channels: int, dtype: Any) -> ImageFunction:
         """The function that restores pictures of that many channels and that dtype.
 
         Raises:
-            ValueError: if the picture is RGB and the network gray.
+            ValueError: if the picture is RGB, or a mosaic, and the network gray.
         """
+        channels = 3 if self.mosaic else channels
         if isinstance(self.model, ImageFunction):
             function = self.model
         else:
@@ -162,7 +189,8 @@ class Restorer:
         if channels == 3 and function.channels == 1:
             sibling = self._is_name and rgb_sibling(self.model)
             raise ValueError(
-                f"{function.name} restores gray pictures and this one is RGB; use "
+                f"{function.name} restores gray pictures and this one is "
+                f"{'a mosaic' if self.mosaic else 'RGB'}; use "
                 + (f"{sibling}." if sibling else "an RGB model.")
             )
         return function
@@ -189,20 +217,35 @@ class Restorer:
         """Restore `(H, W, C)` of any depth in that depth."""
         if samples.dtype.kind == "f" and not np.isfinite(samples).all():
             raise ValueError("The image holds values that are not finite (NaN or infinity).")
+        function = self.function_for(samples.shape[-1], samples.dtype)
+        scale = function.scale
+        if self.strength < 1 and (scale > 1 or self.mosaic):
+            what = "demosaics" if self.mosaic else f"enlarges {scale} times"
+            raise ValueError(f"{function.name} {what}; only strength 1 makes sense with it.")
         if self.strength == 0:
             return samples.copy()
-        height, width, channels = samples.shape
-        function = self.function_for(channels, samples.dtype)
+        if self.mosaic:
+            return self._restore_mosaic(function, samples, self.mosaic, on_tile)
+        return self._restore_tiles(function, samples, samples.shape[-1], on_tile)
+
+    def _restore_mosaic(self, function, samples, pattern, on_tile):
+        started = from_rggb(samples, pattern)
+        # Tiles start on even rows and columns, where the pattern does.
+        function = dataclasses.replace(function, multiple=math.lcm(function.multiple, 2))
+        restored = self._restore_tiles(function, started, 3, on_tile)
+        height, width = (side * function.scale for side in samples.shape[:2])
+        return restored[-height:, -width:]
+
+    def _restore_tiles(self, function, samples, channels, on_tile):
+        height, width = samples.shape[:2]
         scale = function.scale
-        if scale > 1 and self.strength < 1:
-            raise ValueError(
-                f"{function.name} enlarges {scale} times; only strength 1 makes sense with it."
-            )
         replicate = function.channels == 3 and channels == 1
         restored = np.empty((height * scale, width * scale, channels), samples.dtype)
 
         def prepare(part):
             values = to_float(part)
+            if self.mosaic:
+                return spread(values)
             return np.repeat(values, 3, axis=-1) if replicate else values
 
         def write(top, rows):

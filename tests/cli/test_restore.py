@@ -103,6 +103,16 @@ def test_noise_is_estimated_and_added_on_request(run):
     assert a == b != c
 
 
+def test_a_mosaic_comes_back_in_colour(run):
+    picture = save("in.png", channels=1)
+    code, _, err = run("in.png", "out.png", "--mosaic", "bggr", model="same")
+    assert (code, err) == (0, [])
+    restored = read_picture("out.png").samples
+    np.testing.assert_array_equal(restored[::2, ::2, 2], picture.samples[::2, ::2, 0])
+    np.testing.assert_array_equal(restored[1::2, 1::2, 0], picture.samples[1::2, 1::2, 0])
+    np.testing.assert_array_equal(restored.sum(axis=-1), picture.samples[..., 0])
+
+
 def test_compare_writes_the_split_picture(run):
     save("in.png")
     assert run("in.png", "out.png", "--compare", "split.png")[0] == 0
@@ -179,6 +189,8 @@ def test_a_colour_picture_and_a_gray_network_are_one_line(run):
         ("in.png", "out.png", "--jobs", "0"),
         ("in.png", "out.png", "--overwrite-everything"),
         (".", "out", "--compare", "split.png"),
+        ("in.png", "out.png", "--mosaic", "rgb"),
+        ("in.png", "out.png", "--mosaic", "rggb", "--sigma-estimate"),
     ],
 )
 def test_bad_usage_exits_with_2(run, arguments):

@@ -55,6 +55,23 @@ def test_orientation_is_read_and_set_to_1_with_the_rest_kept(orientation, order)
     assert parse(upright).get_ifd(0x8769)[EXPOSURE] == 0.25
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_size_is_set_wherever_it_is_stated(order):
+    made = Image.Exif()
+    made.endian = order
+    made[0x0100], made[0x0101], made[MAKER] = 40, 30, "Maker"
+    made.get_ifd(0x8769).update({0xA002: 40, 0xA003: 30, EXPOSURE: 0.25})
+    data = made.tobytes()
+    edited = exif.resized(data, 90, 120)
+    assert len(edited) == len(data)
+    read = parse(edited)
+    assert (read[0x0100], read[0x0101], read[MAKER]) == (120, 90, "Maker")
+    assert dict(read.get_ifd(0x8769)) == {0xA002: 120, 0xA003: 90, EXPOSURE: 0.25}
+    assert exif.resized(block(), 90, 120) == block()
+    assert exif.resized(data[:20], 90, 120) == data[:20]
+    assert exif.resized(None, 90, 120) is None
+
+
 def test_silence_and_nonsense_mean_upright():
     assert exif.orientation(None) == 1
     assert exif.orientation(block()) == 1

@@ -21,6 +21,7 @@ from keras_rdanet.inference.batch import (
     restore_file,
     restore_folder,
 )
+from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.restorer import Restorer
 from tests.inference.functions import blurring, identity
 
@@ -111,6 +112,30 @@ def test_compare_shows_before_left_and_after_right(tmp_path):
     both = read_picture(compare).samples
     np.testing.assert_array_equal(both[:, :12], picture.samples[:, :12])
     np.testing.assert_allclose(both[:, 18:], picture.samples[:, 18:] / 2, atol=0.51)
+
+
+def test_enlarged_files_are_described_compared_and_limited(tmp_path):
+    def double(images):
+        return images.repeat(2, axis=1).repeat(2, axis=2)
+
+    restorer = Restorer(ImageFunction(double, channels=3, name="double", radius=0, scale=2))
+    write_picture(tmp_path / "in.png", Picture(samples(20, 30, 3)))
+    files = tmp_path / "in.png", tmp_path / "out.png"
+    facts = restore_file(restorer, *files, compare=tmp_path / "both.png")
+    assert (facts["height"], facts["width"]) == (40, 60)
+    assert read_picture(tmp_path / "both.png").samples.shape == (40, 60, 3)
+    with pytest.raises(ValueError, match=r"out.png would have 60 x 40 pixels.*--max-pixels"):
+        restore_file(restorer, *files, FileOptions(max_pixels=2399))
+
+
+def test_a_result_too_large_for_its_container_fails_before_the_work(tmp_path):
+    def never(images):
+        raise AssertionError
+
+    restorer = Restorer(ImageFunction(never, channels=3, name="never", scale=2))
+    write_picture(tmp_path / "in.png", Picture(samples(1, 8200, 3)))
+    with pytest.raises(PictureError, match="WebP"):
+        restore_file(restorer, tmp_path / "in.png", tmp_path / "out.webp")
 
 
 def test_the_source_is_never_overwritten(tmp_path):
@@ -244,6 +269,12 @@ def test_two_results_in_one_file_are_refused(folder, tmp_path):
     (target / "c.png").symlink_to(target / "a.png")
     with pytest.raises(ValueError, match=r"a\.png and c\.png would both be written"):
         restore_folder(blurrer(), folder, target)
+
+
+def test_a_file_cannot_take_a_folder(folder, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(ValueError, match="out is a file; the pictures of a folder go to a folder"):
+        find_pictures(folder, tmp_path / "out")
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):

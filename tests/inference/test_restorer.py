@@ -2,13 +2,16 @@ import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import Metadata, Picture
 from keras_rdanet.inference import restorer as module
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.inference.mosaic import spread
 from keras_rdanet.inference.restorer import Restorer
 from tests.inference.functions import blur, blurring, identity
 
@@ -145,6 +148,123 @@ def test_tiles_report_their_progress():
     seen = []
     Restorer(identity(), tile=32).picture(Picture(samples(40, 40, 1)), lambda *n: seen.append(n))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+# --- super-resolution
+
+
+def doubling(channels=3, **fields):
+    def function(images):
+        return images.repeat(2, axis=1).repeat(2, axis=2)
+
+    return ImageFunction(function, channels, name="double", radius=0, scale=2, **fields)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("tile", ["auto", 32])
+def test_an_enlarged_picture_has_its_alpha_at_its_size(dtype, tile):
+    picture = Picture(samples(50, 41, 3, dtype), samples(50, 41, 1, dtype, seed=1)[..., 0])
+    picture.alpha[:, :20] = picture.alpha.max()
+    restored = Restorer(doubling(), tile=tile).picture(picture)
+    assert (restored.samples.dtype, restored.alpha.dtype) == (dtype, dtype)
+    visible = picture.alpha[..., None] > 0
+    expected = np.where(visible, picture.samples, 0).repeat(2, 0).repeat(2, 1)
+    shown = np.where(visible.repeat(2, 0).repeat(2, 1), restored.samples, 0)
+    np.testing.assert_allclose(shown, expected, rtol=1e-6)
+    np.testing.assert_array_equal(restored.alpha[:, :38], picture.alpha.max())
+    means = restored.alpha.astype(float).reshape(50, 2, 41, 2).mean(axis=(1, 3))
+    assert np.corrcoef(means.ravel(), picture.alpha.ravel())[0, 1] > 0.9
+
+
+def test_a_transparent_picture_is_enlarged_as_well():
+    restored = Restorer(doubling()).picture(Picture(samples(9, 7, 3), np.zeros((9, 7), np.uint8)))
+    assert (restored.samples.shape, restored.alpha.any()) == ((18, 14, 3), False)
+
+
+def test_gray_is_enlarged_by_an_rgb_network():
+    picture = Picture(samples(9, 7, 1))
+    restored = Restorer(doubling()).picture(picture)
+    np.testing.assert_array_equal(restored.samples, picture.samples.repeat(2, 0).repeat(2, 1))
+
+
+def test_exif_says_the_new_size():
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0xA002: 7, 0xA003: 9})
+    metadata = Metadata(exif=exif.tobytes(), icc=b"profile")
+    picture = Picture(samples(9, 7, 3), metadata=metadata)
+    written = Restorer(doubling()).picture(picture).metadata
+    read = Image.Exif()
+    read.load(written.exif)
+    assert dict(read.get_ifd(0x8769)) == {0xA002: 14, 0xA003: 18}
+    assert written.icc == b"profile"
+
+
+@pytest.mark.parametrize("strength", [0, 0.5])
+def test_an_enlarging_network_has_no_strength(strength):
+    for restoring in (
+        lambda restorer: restorer(floats(4, 4)),
+        lambda restorer: restorer.picture(Picture(samples(4, 4, 3))),
+    ):
+        with pytest.raises(ValueError, match="double enlarges 2 times; only strength 1"):
+            restoring(Restorer(doubling(), strength=strength))
+
+
+# --- mosaics
+
+
+def box(images):
+    return np.stack([cv2.blur(one, (3, 3), borderType=cv2.BORDER_REFLECT_101) for one in images])
+
+
+def mean_of_recorded(images):
+    """The mean of the recorded samples around, if the mosaic starts with RGGB."""
+    recorded = spread(np.ones_like(images[0]))[None].repeat(len(images), axis=0)
+    assert not images[recorded == 0].any()
+    return box(images) / box(recorded)
+
+
+DEMOSAIC = ImageFunction(mean_of_recorded, channels=3, name="mean", radius=1)
+
+
+def flat_mosaic(pattern, height, width, color, dtype=np.uint8):
+    rows, columns = np.indices((height, width)) % 2
+    channel = np.array(["rgb".index(letter) for letter in pattern]).reshape(2, 2)[rows, columns]
+    return np.array(color, dtype)[channel][..., None]
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "grbg", "gbrg", "bggr"])
+@pytest.mark.parametrize(("size", "tile"), [((45, 51), "auto"), ((70, 67), 32), ((33, 40), 33)])
+def test_a_mosaic_of_a_flat_colour_is_that_colour(pattern, size, tile):
+    samples = flat_mosaic(pattern, *size, (30, 120, 250))
+    alpha = np.full(size, 9, np.uint8)
+    alpha[5:9] = 0
+    picture = Picture(samples, alpha, Metadata(icc=b"of gray", xmp=b"<x/>"))
+    restored = Restorer(DEMOSAIC, tile=tile, mosaic=pattern).picture(picture)
+    assert restored.samples.shape == (*size, 3)
+    np.testing.assert_array_equal(restored.samples.reshape(-1, 3), [(30, 120, 250)] * np.prod(size))
+    np.testing.assert_array_equal(restored.alpha, alpha)
+    assert (restored.metadata.icc, restored.metadata.xmp) == (None, b"<x/>")
+
+
+def test_an_rgb_picture_can_hold_a_mosaic():
+    gray = flat_mosaic("gbrg", 9, 8, (0.1, 0.5, 0.9), np.float32)
+    restorer = Restorer(DEMOSAIC, mosaic="gbrg")
+    expected = restorer(gray[..., 0])
+    assert expected.shape == (9, 8, 3)
+    np.testing.assert_allclose(expected, np.broadcast_to([0.1, 0.5, 0.9], (9, 8, 3)), atol=1e-6)
+    np.testing.assert_array_equal(restorer(gray.repeat(3, axis=-1)), expected)
+    np.testing.assert_array_equal(restorer(gray[None]), expected[None])
+
+
+def test_what_a_mosaic_does_not_bear_is_refused():
+    with pytest.raises(ValueError, match="cannot be turned"):
+        Restorer(DEMOSAIC, mosaic="rggb", self_ensemble=True)
+    with pytest.raises(ValueError, match="rggb, grbg, gbrg, bggr, got 'gray'"):
+        Restorer(DEMOSAIC, mosaic="gray")
+    with pytest.raises(ValueError, match="mean demosaics; only strength 1"):
+        Restorer(DEMOSAIC, mosaic="rggb", strength=0)(floats(4, 4))
+    with pytest.raises(ValueError, match="this one is a mosaic; use an RGB model"):
+        Restorer(identity(1), mosaic="rggb")(floats(4, 4))
 
 
 # --- strength
