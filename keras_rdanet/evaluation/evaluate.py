@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -150,7 +151,9 @@ def evaluate(
         ValueError: if function or options do not suit the protocol, or an
             image cannot be read, restored or scored; the message names it.
     """
-    _check_suits(function, protocol, source, ensemble)
+    _check_suits(function, protocol, source, tile, ensemble)
+    if protocol.cells:
+        function = dataclasses.replace(function, multiple=math.lcm(function.multiple, 2))
     restoring = self_ensemble(function) if ensemble else function
     count = min(len(source), limit or len(source))
     digest = hashlib.sha256()
@@ -217,7 +220,7 @@ def restore(
     return restored
 
 
-def _check_suits(function, protocol, source, ensemble):
+def _check_suits(function, protocol, source, tile, ensemble):
     """Raise a `ValueError` where the parts of a measurement do not belong together."""
     if function.scale != protocol.scale:
         raise ValueError(
@@ -227,9 +230,10 @@ def _check_suits(function, protocol, source, ensemble):
     if source.paired != protocol.paired:
         wanted = "pairs of degraded and clean images" if protocol.paired else "clean images"
         raise ValueError(f"The protocol ({protocol.name}) takes {wanted}.")
-    if ensemble and not protocol.turns:
+    if protocol.cells and (ensemble or tile in ("four", "chop")):
         raise ValueError(
-            f"A self-ensemble turns its input, which the protocol ({protocol.name}) does not bear."
+            f"A {protocol.name} must not be turned, as by a self-ensemble, nor cut inside its "
+            f"cells, as by the tiles 'four' and 'chop'."
         )
 
 

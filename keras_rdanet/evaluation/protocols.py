@@ -127,8 +127,8 @@ class EvaluationProtocol:
         paired: Whether it takes pairs of images, not clean ones.
         scale: By which a network has to enlarge the degraded images.
         scoring: How results are compared with targets.
-        turns: Whether a turned input is as good as any, so that a
-            self-ensemble makes sense.
+        cells: Whether degraded images are a pattern of 2x2 pixels, which must
+            neither be turned, by a self-ensemble, nor cut inside a cell.
         chop_min_size: For scores that were made by `inference.chop`.
     """
 
@@ -136,7 +136,7 @@ class EvaluationProtocol:
     paired = False
     scale = 1
     scoring = Scoring()
-    turns = True
+    cells = False
     chop_min_size = 6400
 
     def samples(self, source: Source, channels: int, limit: int | None = None) -> Iterator[Sample]:
@@ -263,7 +263,7 @@ class BayerMosaic(_CleanImages):
     """
 
     name = "Bayer mosaic"
-    turns = False
+    cells = True
 
     def degrade(self, clean: np.ndarray, index: int = 0) -> np.ndarray:
         """Return the mosaic of `(H, W, 3)` uint8, float32 on `[0, 1]`."""
@@ -274,7 +274,8 @@ class BayerMosaic(_CleanImages):
         """Say how images are loaded and mosaicked."""
         return {
             "name": self.name,
-            "degraded": "RGGB from the top left, zeros for the missing samples, float32",
+            "degraded": "RGGB from the top left, zeros for the missing samples, float32; "
+            "odd sides are reflected to even ones",
             "color": _describe_color(channels, self.scoring),
             **self.scoring.describe(channels),
         }
@@ -375,13 +376,13 @@ class RealPairs(EvaluationProtocol):
         name: What reports call it.
         scale: How much larger the clean images are.
         scoring: See `Scoring`.
-        turns: See `EvaluationProtocol`.
+        cells: See `EvaluationProtocol`.
     """
 
     name: str = "real pairs"
     scale: int = 1
     scoring: Scoring = Scoring()
-    turns: bool = True
+    cells: bool = False
 
     paired = True
 

@@ -34,7 +34,7 @@ _PAIRS = {
     "gaussian_noise": RealPairs("noise pairs"),
     "camera_noise": RealPairs(),
     "jpeg": RealPairs("JPEG pairs", scoring=Scoring(blocks=True)),
-    "bayer_mosaic": RealPairs("mosaic pairs", turns=False),
+    "bayer_mosaic": RealPairs("mosaic pairs", cells=True),
     "motion_blur": RealPairs("blur pairs"),
     "rain_streaks": RealPairs("rain pairs", scoring=_RAIN),
 }

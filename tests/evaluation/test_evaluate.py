@@ -154,9 +154,30 @@ def test_pairs_and_clean_images_are_told_apart(images):
         evaluate(IDENTITY, GaussianNoise(25), pairs(folder, folder))
 
 
-def test_a_mosaic_is_not_turned(images):
-    with pytest.raises(ValueError, match=r"self-ensemble turns its input.*Bayer mosaic"):
-        evaluate(IDENTITY, BayerMosaic(), images, ensemble=True)
+@pytest.mark.parametrize(
+    "options", [{"ensemble": True}, {"tile": "four"}, {"tile": "chop"}], ids=str
+)
+def test_a_mosaic_is_neither_turned_nor_cut_inside_its_cells(images, options):
+    with pytest.raises(ValueError, match=r"Bayer mosaic must not be turned.* nor cut"):
+        evaluate(IDENTITY, BayerMosaic(), images, **options)
+
+
+@pytest.mark.parametrize("tile", ["off", 32])
+def test_every_tile_of_a_mosaic_starts_with_a_cell(tmp_path, tile):
+    red = np.zeros((45, 51, 3), np.uint8)
+    red[..., 2] = 255
+    cv2.imwrite(str(tmp_path / "red.png"), red)
+    seen = []
+
+    def spy(batch):
+        seen.append(batch)
+        return batch
+
+    function = ImageFunction(spy, channels=3, name="spy", radius=0)
+    evaluate(function, BayerMosaic(), folder(tmp_path), tile=tile)
+    for batch in seen:
+        assert (batch[0, ::2, ::2, 0] == 1).all()
+        assert batch[0, :, :, 0].sum() == batch[0, ::2, ::2, 0].size
 
 
 def nearest(scale):

@@ -39,7 +39,7 @@ def test_what_is_scored_follows_the_field():
     assert rain.scoring == tasks.pair_protocol("rain_streaks").scoring
     assert rain.scoring.luma == "rounded"
     assert tasks.pair_protocol("motion_blur").scoring.luma == "no"
-    assert not tasks.pair_protocol("bayer_mosaic").turns
+    assert tasks.pair_protocol("bayer_mosaic").cells
     scoring = tasks.pair_protocol("bicubic", 4).scoring
     assert (scoring.luma, scoring.crop_border) == ("exact", 4)
     real = tasks.pair_protocol("bicubic", 1, crop_border=3)  # RealSR: pairs of one size
