@@ -14,7 +14,7 @@ PRESETS = {
     **{
         f"tsp_rdanet{size}_{color}": "keras_rdanet.models.tsp_rdanet:TSPRDANet"
         for size in ("", "_small", "_tiny")
-        for color in ("gray", "rgb")
+        for color in ("gray", "rgb", "real")
     },
     **dict.fromkeys(
         ("rdn_cifar", "rdn_gray", "rdn_rgb", "rdn_rgb_x2", "rdn_rgb_x3", "rdn_rgb_x4"),

@@ -135,7 +135,7 @@ class TSPRDANet(RestorationModel):
             "image_residual": bool(size),
         }
         for size, filters in (("", 64), ("_small", 32), ("_tiny", 16))
-        for color, channels in (("gray", 1), ("rgb", 3))
+        for color, channels in (("gray", 1), ("rgb", 3), ("real", 3))
     }
     AS_PUBLISHED = {"image_residual": False}
     support = "global_pool"
