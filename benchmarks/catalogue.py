@@ -23,8 +23,9 @@ from keras_rdanet.weights import catalogue, store
 
 README = Path(__file__).parents[1] / "README.md"
 
-# What differs between two measurements by one protocol.
-MEASURED = {"sigma", "images", "images_converted", "degraded_sha256"}
+# How strongly a protocol degrades, and what else differs between two measurements by it.
+LEVELS = ("sigma", "quality")
+MEASURED = {*LEVELS, "images", "images_converted", "degraded_sha256"}
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -131,15 +132,14 @@ def _scored(result, data, folder):
     shared = {key: value for key, value in protocol.items() if key not in MEASURED}
     if entry.scores and entry.protocol != shared:
         raise ValueError(f"{entry.name} has scores by another protocol: {entry.protocol}.")
+    place = {"data": data, **{key: protocol[key] for key in LEVELS if key in protocol}}
     new = {
-        "data": data,
-        "sigma": protocol["sigma"],
+        **place,
         "images": protocol["images"],
         "psnr": round(result["mean"]["psnr"], 4),
         "ssim": round(result["mean"]["ssim"], 5),
     }
-    same = ("data", "sigma")
-    kept = [old for old in entry.scores if any(old[key] != new[key] for key in same)]
+    kept = [old for old in entry.scores if any(old.get(key) != place[key] for key in place)]
     return replace(entry, protocol=shared, scores=(*kept, new))
 
 

@@ -5,7 +5,7 @@
 Every finished measurement is kept in --cache, as `keras-rdanet evaluate --json`
 writes it, so that an interrupted run goes on where it was and the slow
 classical methods run once; delete the folder to measure again. Writes
-results/scores.json and .md.
+results/scores*.json and .md, one a task.
 """
 
 import hashlib
@@ -15,38 +15,69 @@ from pathlib import Path
 import click
 from device import RESULTS, write_results
 
-from keras_rdanet.data.sources import folder
+from keras_rdanet.data import sources
+from keras_rdanet.evaluation import tasks
 from keras_rdanet.evaluation.comparison import Method, baseline_methods
 from keras_rdanet.evaluation.evaluate import evaluate, open_identified
-from keras_rdanet.evaluation.protocols import GaussianNoise
+from keras_rdanet.evaluation.protocols import GaussianNoise, RealPairs
 from keras_rdanet.evaluation.report import write_json
+from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.weights.catalogue import list_models
 
-SETS = {1: ("set12", "bsd68"), 3: ("cbsd68", "kodak24")}
+# Task and channels -> its usual test sets; pairs lie in folders `noisy` and `clean`.
+SETS = {
+    ("gaussian_noise", 1): ("set12", "bsd68"),
+    ("gaussian_noise", 3): ("cbsd68", "kodak24"),
+    ("camera_noise", 3): ("cc15",),
+    ("jpeg", 1): ("classic5",),
+}
 SIGMAS = (15, 25, 50)
 NOTES = """\
-PSNR in dB / SSIM, means over the images, by the protocol of `keras-rdanet evaluate`: unclipped
-noise of seed 0 for every image, images restored whole, scored in 8 bits. The classical methods
-are told the true sigma; `benchmarks/results/baseline_settings.md` says how their settings were
-chosen. Seconds are those of sigma 25 and may have been measured on a busy machine."""
+PSNR in dB / SSIM, means over the images, by the protocols of `keras-rdanet evaluate`: unclipped
+noise of seed 0 for every image, real JPEG compression, or pairs as they are; images restored whole,
+scored in 8 bits. The classical methods are told the true sigma; `benchmarks/results/baseline_settings.md`
+says how their settings were chosen. Seconds are those of the middle level and may have been measured
+on a busy machine."""
 
 
-def measure(method, data, sigma, limit, cache, cached_only):
+def protocols(task):
+    """Return the protocols of a task, one a level."""
+    if task == "camera_noise":
+        return [RealPairs()]
+    return tasks.clean_protocols(task, sigmas=SIGMAS)
+
+
+def level(protocol):
+    """Say how strongly a protocol degrades: `"sigma 25"`, `"quality 10"`, `"pairs"`."""
+    if protocol.paired:
+        return "pairs"
+    kind = "sigma" if isinstance(protocol, GaussianNoise) else "quality"
+    return f"{kind} {getattr(protocol, kind)}"
+
+
+def open_set(data, protocol):
+    """Return the images of a test set."""
+    if protocol.paired:
+        return sources.pairs(data / "noisy", data / "clean")
+    return sources.folder(data, recursive=False)
+
+
+def measure(method, data, protocol, limit, cache, cached_only):
     """Return the result of one method on one set, from the cache if it is there.
 
     With `cached_only` nothing is measured, and `None` stands for what is not there.
     """
     function = method.function
-    what = [data.name, sigma, limit, function.name, function.precision, method.details]
+    what = [data.name, level(protocol), limit, function.name, function.precision, method.details]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-    stored = cache / f"{data.name}-sigma{sigma}-{key}.json"
+    stored = cache / f"{data.name}-{level(protocol).replace(' ', '')}-{key}.json"
     if cached_only and not stored.exists():
         return None
     if not stored.exists():
         result = evaluate(
             function,
-            GaussianNoise(sigma),
-            folder(data, recursive=False),
+            protocol,
+            open_set(data, protocol),
             details=method.details,
             limit=limit,
             progress=True,
@@ -55,18 +86,18 @@ def measure(method, data, sigma, limit, cache, cached_only):
     return json.loads(stored.read_text(encoding="utf-8"))["results"][0]
 
 
-def row(data, sigma, result):
+def row(data, protocol, result):
     """Flatten a result."""
-    method, protocol, environment = (result[k] for k in ("method", "protocol", "environment"))
+    method, described, environment = (result[k] for k in ("method", "protocol", "environment"))
     return {
         "data": data.name,
         "method": method["name"],
         "precision": method["precision"],
-        "sigma": sigma,
+        "level": level(protocol),
         **result["mean"],
         "seconds_per_image": result["seconds_per_image"],
-        "images": protocol["images"],
-        "degraded_sha256": protocol["degraded_sha256"],
+        "images": described["images"],
+        "degraded_sha256": described["degraded_sha256"],
         "details": {k: v for k, v in method.items() if k not in ("name", "precision")},
         "cpu": environment["cpu"],
         "gpus": environment["gpus"],
@@ -74,13 +105,13 @@ def row(data, sigma, result):
 
 
 def arrange(rows):
-    """Return a line for each set and method, a column for each sigma."""
+    """Return a line for each set and method, a column for each level."""
     lines = {}
     for one in rows:
         key = one["data"], one["method"], one["precision"]
         cells = lines.setdefault(key, dict(zip(("data", "method", "precision"), key, strict=True)))
-        cells[f"sigma {one['sigma']}"] = f"{one['psnr']:.2f} / {one['ssim']:.4f}"
-        if one["sigma"] == 25:
+        cells[one["level"]] = f"{one['psnr']:.2f} / {one['ssim']:.4f}"
+        if one["level"] in ("sigma 25", "quality 20", "pairs"):
             cells["s/image"] = f"{one['seconds_per_image']:.3g}"
     return [lines[key] for key in sorted(lines, key=lambda key: key[0])]
 
@@ -90,7 +121,7 @@ def arrange(rows):
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     required=True,
-    help="Folder that holds the folders set12, bsd68, cbsd68 and kodak24.",
+    help="Folder that holds the folders set12, bsd68, cbsd68, kodak24, cc15 and classic5.",
 )
 @click.option("--model", "models", multiple=True, help="Default: all weights of the catalogue.")
 @click.option("--precision", "precisions", multiple=True, default=["float32"], show_default=True)
@@ -103,42 +134,46 @@ def arrange(rows):
 def main(data, models, precisions, baselines, leave_out, limit, cached_only, cache, results):
     """Score the shipped weights, and what people already have, on the usual test sets."""
     names = models or [entry.name for entry in list_models()]
-    opened = [open_identified(name, precision=p) for name in names for p in precisions]
-    rows = []
+    opened = [(n, *open_identified(n, precision=p)) for n in names for p in precisions]
+    rows: dict[str, list] = {}
 
-    def add(method, name, sigma):
-        result = measure(method, data / name, sigma, limit, cache, cached_only)
+    def add(task, method, name, protocol):
+        result = measure(method, data / name, protocol, limit, cache, cached_only)
         if result is None:
             return
-        rows.append(row(data / name, sigma, result))
-        cells = arrange(rows[-1:])[0]
+        rows.setdefault(task, []).append(row(data / name, protocol, result))
+        cells = arrange(rows[task][-1:])[0]
         click.echo(", ".join(f"{key} {value}" for key, value in cells.items()))
 
-    for channels, sets in SETS.items():
-        for function, details in opened:
-            if function.channels == channels:
-                for name, sigma in [(name, sigma) for name in sets for sigma in SIGMAS]:
-                    add(Method(function, details=details), name, sigma)
+    for (task, channels), sets in SETS.items():
+        for model, function, details in opened:
+            if (tasks.task_of(model, function), function.channels) == (task, channels):
+                for name, protocol in [(n, p) for n in sets for p in protocols(task)]:
+                    add(task, Method(function, details=details), name, protocol)
     others = []
-    for channels, sets in SETS.items() if baselines else ():
-        for sigma in SIGMAS:
-            methods, missing = baseline_methods(sigma, channels)
-            methods = [method for method in methods if method.function.name not in leave_out]
-            others += [(method, name, sigma) for name in sets for method in methods]
-            click.echo("".join(f"{line}\n" for line in missing), nl=False, err=True)
+    for (task, channels), sets in SETS.items() if baselines else ():
+        for protocol in protocols(task):
+            if task == "gaussian_noise":
+                methods, missing = baseline_methods(protocol.sigma, channels)
+                methods = [method for method in methods if method.function.name not in leave_out]
+                click.echo("".join(f"{line}\n" for line in missing), nl=False, err=True)
+            else:
+                methods = [Method(ImageFunction(lambda images: images, channels, "input"))]
+            others += [(task, method, name, protocol) for name in sets for method in methods]
     # BM3D takes longer than all the rest together.
-    for other in sorted(others, key=lambda other: other[0].function.name == "BM3D"):
+    for other in sorted(others, key=lambda other: other[1].function.name == "BM3D"):
         add(*other)
     if limit is None:
-        write_results(
-            "scores",
-            rows,
-            title="Scores on the usual test sets",
-            command="python benchmarks/scores.py --data FOLDER_WITH_THE_SETS",
-            notes=NOTES,
-            table=arrange(rows),
-            folder=results,
-        )
+        for task, measured in rows.items():
+            write_results(
+                "scores" if task == "gaussian_noise" else f"scores_{task}",
+                measured,
+                title=f"Scores on the usual test sets: {task.replace('_', ' ')}",
+                command="python benchmarks/scores.py --data FOLDER_WITH_THE_SETS",
+                notes=NOTES,
+                table=arrange(measured),
+                folder=results,
+            )
 
 
 if __name__ == "__main__":

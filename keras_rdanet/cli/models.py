@@ -50,14 +50,16 @@ def row(entry) -> dict[str, str]:
         "task": entry.task,
         "parameters": f"{entry.parameters:,}",
         "size": f"{entry.bytes / 1e6:.2f} MB",
-        "PSNR in dB at sigma": scores(entry),
+        "PSNR in dB at sigma or quality": scores(entry),
         "terms": entry.terms,
     }
 
 
 def scores(entry) -> str:
-    """The scores in few words: `bsd68 15: 31.52, 25: 29.01`."""
+    """The scores in few words: `bsd68 15: 31.52, 25: 29.01` or `cc15 37.21`."""
     sets: dict[str, list[str]] = {}
     for score in entry.scores:
-        sets.setdefault(score["data"], []).append(f"{score['sigma']:g}: {score['psnr']:.2f}")
+        level = next((score[kind] for kind in ("sigma", "quality") if kind in score), None)
+        prefix = "" if level is None else f"{level:g}: "
+        sets.setdefault(score["data"], []).append(f"{prefix}{score['psnr']:.2f}")
     return "; ".join(f"{data} {', '.join(levels)}" for data, levels in sets.items())

@@ -37,8 +37,8 @@ class Entry:
         cost: What training took: pixels seen, hours, devices.
         overrides: Constructor arguments that differ from the preset.
         protocol: How the scores were measured.
-        scores: One dict for each test set and noise level: `"data"`,
-            `"sigma"`, `"images"`, `"psnr"` in dB and `"ssim"`.
+        scores: One dict for each test set and level: `"data"`, `"sigma"` or
+            `"quality"` if the task has levels, `"images"`, `"psnr"` in dB and `"ssim"`.
         created: Date, `YYYY-MM-DD`.
     """
 

@@ -10,7 +10,7 @@ from keras_rdanet.models import registry
 from keras_rdanet.weights import store
 
 ROOT = Path(__file__).parents[2]
-PRESET, OVERRIDES = "tsp_rdanet_tiny_gray", {"filters": 8}
+PRESET, OVERRIDES, TASK = "tsp_rdanet_tiny_gray", {"filters": 8}, "gaussian_noise"
 
 
 @pytest.fixture
@@ -26,7 +26,9 @@ def run(monkeypatch, tmp_path):
     model = registry.build(PRESET, **OVERRIDES)
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     path = tmp_path / "net.safetensors"
-    store.save_weights(model, path, metadata={"preset": PRESET, "overrides": OVERRIDES})
+    store.save_weights(
+        model, path, metadata={"preset": PRESET, "overrides": OVERRIDES, "task": TASK}
+    )
     arguments = ["--data", tmp_path, "--model", path, "--cache", tmp_path / "cache"]
     arguments += ["--results", tmp_path / "results", "--no-baselines"]
 
@@ -44,9 +46,10 @@ def rows(tmp_path):
 
 def test_every_set_and_sigma_is_measured(run, tmp_path):
     run()
-    found = {(row["data"], row["sigma"]): row for row in rows(tmp_path)}
-    assert set(found) == {(name, sigma) for name in ("set12", "bsd68") for sigma in (15, 25, 50)}
-    row = found["bsd68", 25]
+    found = {(row["data"], row["level"]): row for row in rows(tmp_path)}
+    levels = ("sigma 15", "sigma 25", "sigma 50")
+    assert set(found) == {(name, level) for name in ("set12", "bsd68") for level in levels}
+    row = found["bsd68", "sigma 25"]
     assert row["psnr"] == pytest.approx(row["psnr_degraded"], abs=0.01)
     assert row["psnr"] == pytest.approx(20.17, abs=0.6)
     text = (tmp_path / "results" / "scores.md").read_text()
@@ -60,9 +63,9 @@ def test_finished_measurements_are_taken_from_the_cache(run, tmp_path):
     stored["results"][0]["mean"]["psnr"] = 99.0
     first.write_text(json.dumps(stored))
     run()
-    found = {(row["data"], row["sigma"]): row["psnr"] for row in rows(tmp_path)}
-    assert found["set12", 25] == 99
-    assert found["set12", 50] != 99
+    found = {(row["data"], row["level"]): row["psnr"] for row in rows(tmp_path)}
+    assert found["set12", "sigma 25"] == 99
+    assert found["set12", "sigma 50"] != 99
 
 
 def test_a_trial_is_not_recorded(run, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -43,7 +44,7 @@ def entries():
 
 def test_table_for_the_terminal(entries):
     lines = models.text_table(entries).splitlines()
-    columns = ["name", "task", "parameters", "size", "PSNR in dB at sigma", "terms"]
+    columns = ["name", "task", "parameters", "size", "PSNR in dB at sigma or quality", "terms"]
     assert re.split(r"\s{2,}", lines[0]) == columns
     assert re.split(r"\s{2,}", lines[1]) == [
         "a_gray.awgn *",
@@ -86,3 +87,9 @@ def test_the_command_prints_the_shipped_weights(arguments, make):
     result = CliRunner().invoke(models.models, arguments)
     assert result.exit_code == 0
     assert result.output.rstrip("\n") == make(list_models())
+
+
+def test_scores_without_a_level_and_by_quality(entries):
+    scores = ({"data": "cc15", "psnr": 37.206}, {"data": "classic5", "quality": 10, "psnr": 29.1})
+    entry = replace(entries[0], scores=scores)
+    assert models.scores(entry) == "cc15 37.21; classic5 10: 29.10"
