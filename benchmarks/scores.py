@@ -34,10 +34,10 @@ SETS = {
 SIGMAS = (15, 25, 50)
 NOTES = """\
 PSNR in dB / SSIM, means over the images, by the protocols of `keras-rdanet evaluate`: unclipped
-noise of seed 0 for every image, real JPEG compression, or pairs as they are; images restored whole,
-scored in 8 bits. The classical methods are told the true sigma; `benchmarks/results/baseline_settings.md`
-says how their settings were chosen. Seconds are those of the middle level and may have been measured
-on a busy machine."""
+noise of seed 0 for every image, real JPEG compression, or pairs as they are; images restored
+whole, scored in 8 bits. The classical methods are told the true sigma, and
+`benchmarks/results/baseline_settings.md` says how their settings were chosen. Seconds are those of
+sigma 25 or quality 20 and may have been measured on a busy machine."""
 
 
 def protocols(task):
