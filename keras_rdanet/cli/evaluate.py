@@ -7,9 +7,21 @@ import click
 from keras_rdanet.cli.startup import quiet
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FOLDER_OR_FILE = click.Path(exists=True, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 SHOWN_IMAGES = 15
 # Those of `keras_rdanet.evaluation.tasks`, which is heavier than --help should be.
+LAYOUTS = (
+    "sidd",
+    "polyu",
+    "cc",
+    "realsr_x2",
+    "realsr_x3",
+    "realsr_x4",
+    "gopro",
+    "rain100",
+    "rain13k",
+)
 TASKS = (
     "gaussian_noise",
     "camera_noise",
@@ -42,10 +54,15 @@ class _Tile(click.ParamType):
 @click.option("--data", type=FOLDER, help="Folder of clean images, which are degraded.")
 @click.option(
     "--pairs",
-    type=(FOLDER, FOLDER),
+    type=(FOLDER_OR_FILE, FOLDER_OR_FILE),
     metavar="DEGRADED CLEAN",
-    help="Folders of degraded images and their clean partners, matched by name.",
+    help="Folders of degraded images and their clean partners, matched by name; or the .mat files "
+    "of SIDD's validation blocks.",
 )
+@click.option(
+    "--layout", type=click.Choice(LAYOUTS), help="--data holds pairs, those of a public set."
+)
+@click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout.")
 @click.option(
     "--task",
     type=click.Choice(TASKS),
@@ -68,8 +85,7 @@ class _Tile(click.ParamType):
 @click.option(
     "--crop-border",
     type=click.IntRange(min=0),
-    help="Of bicubic --pairs: pixels not scored on every side; the scale by default. Pairs of "
-    "RealSR are of one size: give theirs.",
+    help="Of bicubic pairs: pixels not scored on every side; the scale by default.",
 )
 @click.option(
     "--baselines", is_flag=True, help="gaussian_noise: also score OpenCV, scikit-image and BM3D."
@@ -98,6 +114,8 @@ def evaluate(
     model,
     data,
     pairs,
+    layout,
+    split,
     task,
     sigmas,
     qualities,
@@ -111,16 +129,19 @@ def evaluate(
     markdown_file,
     sheet_file,
 ):
-    """Score a model by PSNR and SSIM: on clean images, which --task degrades, or on --pairs.
+    """Score a model by PSNR and SSIM: on clean images, which --task degrades, or on pairs.
 
     A gray model loads colour files as gray; the protocol in --json says all
     that the scores depend on.
     """
     if (data is None) == (pairs is None):
         raise click.UsageError("Give either --data or --pairs DEGRADED CLEAN.")
-    if pairs and baselines:
-        raise click.UsageError("--baselines need a known --sigma, which --pairs have not.")
-    task = _task_of_options(task, sigmas, qualities, crop_border, pairs)
+    if (layout and pairs) or (split and not layout):
+        raise click.UsageError("--layout is of --data, and --split of --layout.")
+    paired = bool(pairs or layout)
+    if paired and baselines:
+        raise click.UsageError("--baselines need a known --sigma, which pairs have not.")
+    task = _task_of_options(task, sigmas, qualities, crop_border, paired)
     if sheet_file is not None:
         import numpy as np
 
@@ -129,17 +150,19 @@ def evaluate(
         # Fail before the work, not after it.
         check_target(sheet_file, PictureHeader(1, 1, 3, np.dtype("uint8"), has_alpha=False))
 
-    from keras_rdanet.data import sources
     from keras_rdanet.evaluation import tasks
     from keras_rdanet.evaluation.comparison import Method, baseline_methods, compare
     from keras_rdanet.evaluation.evaluate import open_identified
     from keras_rdanet.evaluation.protocols import GaussianNoise
 
-    source = sources.folder(data, recursive=False) if data else sources.pairs(*pairs)
-    channels = source.headers(0)[-1].channels
+    # Whether a family's gray or RGB network is meant, the images say.
+    channels = _source(data, pairs, layout, split, scale=None).headers(0)[-1].channels
     with quiet():
         function, details = open_identified(model, precision=precision, channels=channels)
-    task = task or tasks.task_of(model, function) or (pairs and "camera_noise")
+    source = _source(data, pairs, layout, split, function.scale)
+    task = task or tasks.LAYOUTS.get(layout) or tasks.task_of(model, function)
+    if task in (None, "gaussian_noise") and paired:
+        task = "camera_noise"
     if task is None:
         raise click.UsageError(f"{model} does not say what it was trained for; give a --task.")
     if baselines and task != "gaussian_noise":
@@ -147,8 +170,9 @@ def evaluate(
     if tile is None:
         whole = function.tile_shape is None and function.support != "nonlocal"
         tile = "off" if whole else "auto"
-    if pairs:
-        protocols = [tasks.pair_protocol(task, function.scale, crop_border)]
+    if paired:
+        border = tasks.CROP_BORDERS.get(layout) if crop_border is None else crop_border
+        protocols = [tasks.pair_protocol(task, function.scale, border)]
     else:
         protocols = tasks.clean_protocols(task, function.scale, sigmas, qualities)
     methods = [Method(function, tile=tile, details=details)]
@@ -168,7 +192,23 @@ def evaluate(
     _write(comparisons, data or pairs[0], json_file, markdown_file, sheet_file)
 
 
-def _task_of_options(task, sigmas, qualities, crop_border, pairs):
+def _source(data, pairs, layout, split, scale):
+    """The images; of pairs, while the scale they are matched by is not known, some images."""
+    from keras_rdanet.data import sources
+    from keras_rdanet.evaluation.sidd import BlockPairs
+
+    if pairs and all(path.is_file() for path in pairs):
+        return BlockPairs(*pairs)
+    if scale is None and (pairs or layout):
+        return sources.folder(pairs[1] if pairs else data)
+    if pairs:
+        return sources.pairs(pairs[0], pairs[1], scale)
+    if layout:
+        return sources.layout(layout, data, split=split, scale=scale)
+    return sources.folder(data, recursive=False)
+
+
+def _task_of_options(task, sigmas, qualities, crop_border, paired):
     """The task that --task or options of one task name; None if there are none."""
     for option, given, owner in (
         ("--sigma", sigmas, "gaussian_noise"),
@@ -177,8 +217,8 @@ def _task_of_options(task, sigmas, qualities, crop_border, pairs):
     ):
         if given and task not in (None, owner):
             raise click.UsageError(f"{option} belongs to --task {owner}, not to {task}.")
-        if given and bool(pairs) != (option == "--crop-border"):
-            raise click.UsageError(f"{option} does not go with {'--pairs' if pairs else '--data'}.")
+        if given and paired != (option == "--crop-border"):
+            raise click.UsageError(f"{option} is not of {'pairs' if paired else 'clean images'}.")
         if given:
             task = owner
     return task

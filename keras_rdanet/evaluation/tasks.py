@@ -40,6 +40,21 @@ _PAIRS = {
 }
 TASKS = (*_PAIRS, "bicubic")
 
+# Public set, as `data.sources.LAYOUTS` calls it -> what its pairs are of.
+LAYOUTS = {
+    "sidd": "camera_noise",
+    "polyu": "camera_noise",
+    "cc": "camera_noise",
+    "realsr_x2": "bicubic",
+    "realsr_x3": "bicubic",
+    "realsr_x4": "bicubic",
+    "gopro": "motion_blur",
+    "rain100": "rain_streaks",
+    "rain13k": "rain_streaks",
+}
+# The scales that pairs of one size were enlarged by, and whose border is not scored.
+CROP_BORDERS = {"realsr_x2": 2, "realsr_x3": 3, "realsr_x4": 4}
+
 # Tags of shipped weights that are not themselves called as a task.
 TAGS = {"awgn": "gaussian_noise", "real": "camera_noise"}
 
@@ -53,11 +68,13 @@ def task_of(model: str | Path, function: ImageFunction) -> str | None:
     """
     if function.scale > 1:
         return "bicubic"
+    task = function.task
     if not is_file(model):
         tag = catalogue.resolve(function.name).tag
-        return TAGS.get(tag, tag if tag in TASKS else None)
-    written = store.read_metadata(model) if str(model).endswith(".safetensors") else {}
-    return written["task"] if written.get("task") in TASKS else None
+        task = TAGS.get(tag, tag)
+    elif str(model).endswith(".safetensors"):
+        task = store.read_metadata(model).get("task")
+    return task if task in TASKS else None
 
 
 def clean_protocols(

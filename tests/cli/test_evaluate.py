@@ -5,6 +5,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import scipy.io
 from click.testing import CliRunner
 
 from keras_rdanet.cli.evaluate import TASKS, evaluate
@@ -93,6 +94,33 @@ def test_real_pairs(weights, images, tmp_path):
     assert f"{20 * np.log10(255 / 10):.2f}" in done.output
 
 
+def test_pairs_of_a_public_set_are_found_and_scored_as_it_is_usual(weights, tmp_path):
+    shades = np.uint8(np.linspace(40, 200, 18 * 22).reshape(18, 22))
+    folder = tmp_path / "RealSR" / "Test" / "3"
+    folder.mkdir(parents=True)
+    for name, image in (("Canon_001_LR3", shades), ("Canon_001_HR", shades + 10)):
+        cv2.imwrite(str(folder / f"{name}.png"), image)
+    done = run(
+        *("--model", weights, "--data", tmp_path / "RealSR", "--layout", "realsr_x3"),
+        *("--split", "test", "--json", tmp_path / "s.json"),
+    )
+    assert done.exit_code == 0, done.output
+    (result,) = json.loads((tmp_path / "s.json").read_text())["results"]
+    assert result["protocol"]["name"] == "super-resolution pairs"
+    assert result["protocol"]["crop_border"] == 3
+    assert result["mean"]["psnr"] == pytest.approx(20 * np.log10(255 / 10), abs=0.01)
+
+
+def test_the_blocks_of_sidd_are_scored(color_weights, tmp_path):
+    noisy = np.random.default_rng(0).integers(0, 200, (1, 2, 16, 16, 3)).astype(np.uint8)
+    for name, blocks in (("Noisy", noisy), ("Gt", noisy + np.uint8(10))):
+        scipy.io.savemat(tmp_path / f"{name}.mat", {f"Validation{name}BlocksSrgb": blocks})
+    done = run("--model", color_weights, "--pairs", tmp_path / "Noisy.mat", tmp_path / "Gt.mat")
+    assert done.exit_code == 0, done.output
+    assert "0001_02" in done.output
+    assert f"{20 * np.log10(255 / 10):.2f}" in done.output
+
+
 def test_pairs_of_different_sizes_are_named(weights, images, tmp_path):
     clean = tmp_path / "clean"
     clean.mkdir()
@@ -108,11 +136,14 @@ def test_pairs_of_different_sizes_are_named(weights, images, tmp_path):
     [
         ([], "Give either --data or --pairs"),
         (["--data", "{images}", "--pairs", "{images}", "{images}"], "Give either --data or"),
-        (["--pairs", "{images}", "{images}", "--sigma", "25"], "--sigma does not go with --pairs"),
+        (["--pairs", "{images}", "{images}", "--sigma", "25"], "--sigma is not of pairs"),
         (["--pairs", "{images}", "{images}", "--baselines"], "need a known --sigma"),
-        (["--data", "{images}", "--crop-border", "2"], "--crop-border does not go with --data"),
+        (["--data", "{images}", "--crop-border", "2"], "--crop-border is not of clean images"),
         (["--data", "{images}", "--sigma", "25", "--quality", "9"], "belongs to --task jpeg"),
         (["--data", "{images}", "--task", "jpeg", "--sigma", "25"], "to --task gaussian_noise"),
+        (["--pairs", "{images}", "{images}", "--layout", "cc"], "--layout is of --data"),
+        (["--data", "{images}", "--split", "test"], "--split of --layout"),
+        (["--data", "{images}", "--layout", "cc", "--sigma", "25"], "--sigma is not of pairs"),
         (["--data", "{images}", "--task", "haze"], "Invalid value for '--task'"),
         (["--data", "{images}", "--quality", "101"], "Invalid value for '--quality'"),
         (["--data", "{images}", "--sigma", "-1"], "Invalid value for '--sigma'"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_rdanet.cli import evaluate as command
+from keras_rdanet.data import sources
 from keras_rdanet.evaluation import tasks
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.weights import store
@@ -11,8 +12,10 @@ from keras_rdanet.weights import store
 FUNCTION = ImageFunction(lambda images: images, channels=3, name="any")
 
 
-def test_the_command_offers_every_task():
+def test_the_command_offers_every_task_and_public_set():
     assert set(command.TASKS) == set(tasks.TASKS)
+    assert set(command.LAYOUTS) == set(tasks.LAYOUTS) == set(sources.LAYOUTS)
+    assert set(tasks.LAYOUTS.values()) <= set(tasks.TASKS)
 
 
 @pytest.mark.parametrize("task", tasks.TASKS)
@@ -60,3 +63,10 @@ def test_models_say_what_they_were_trained_for(tmp_path):
         metadata = {"preset": "rdn_cifar", "task": written}
         store.write_tensors(path, {"a": np.zeros(1)}, metadata)
         assert tasks.task_of(path, FUNCTION) == task
+
+
+def test_exports_say_what_they_were_trained_for(tmp_path):
+    (tmp_path / "mine.tflite").touch()
+    for written, task in (("rain_streaks", "rain_streaks"), (None, None), ("haze", None)):
+        function = dataclasses.replace(FUNCTION, task=written)
+        assert tasks.task_of(tmp_path / "mine.tflite", function) == task
