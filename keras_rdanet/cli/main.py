@@ -13,6 +13,7 @@ VERBS = {
     "restore": ("keras_rdanet.cli.restore", "restore", "Restore a picture or a folder."),
     "train": ("keras_rdanet.cli.train", "train", "Train a network from a config."),
     "evaluate": ("keras_rdanet.cli.evaluate", "evaluate", "Score a model on a test set."),
+    "submit": ("keras_rdanet.cli.submit", "submit", "Write files for benchmark servers."),
     "data": ("keras_rdanet.cli.data", "data", "Check and pack training images."),
     "convert": ("keras_rdanet.cli.convert", "convert", "Convert weights of PyTorch code."),
     "models": ("keras_rdanet.cli.models", "models", "List the shipped weights and their terms."),
