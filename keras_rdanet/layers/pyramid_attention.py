@@ -26,7 +26,7 @@ class PyramidAttention(keras.layers.Layer):
     Every position of an image is compared with every position of the image
     and of four smaller copies of it. The scores are the one thing that grows
     with the square of the area; only some of their rows exist at a time, in
-    the backward pass too, which computes them again.
+    the backward pass too, which computes them again if they are not few.
 
     Args:
         filters: Channels `C` of the input.
@@ -105,7 +105,7 @@ class PyramidAttention(keras.layers.Layer):
         patches = self._attend(queries, keys, ops.concatenate(values, axis=1), training)
         height, width = ops.shape(features)[1:3]
         patches = ops.reshape(patches, (-1, height, width, 9 * self.filters))
-        return _overlap_add(patches, self.filters) / 4 + self.identity_scale * features
+        return _overlap_add(patches) / 4 + self.identity_scale * features
 
     def _attend(self, queries, keys, values, training):
         """The estimate of the patch around each position, `(B, H * W, 9 * filters)`."""
@@ -114,6 +114,8 @@ class PyramidAttention(keras.layers.Layer):
         row_bytes = 4 * batch * ops.shape(keys)[1]
         at_once = (self.score_memory + row_bytes - 1) // row_bytes
         chunks = (positions + at_once - 1) // at_once
+        if isinstance(chunks, int) and chunks == 1:  # no loop; XLA differentiates this
+            return _estimate(queries, keys, values)
         rows = (positions + chunks - 1) // chunks
         queries = ops.pad(queries, [[0, 0], [0, chunks * rows - positions], [0, 0]])
         queries = ops.reshape(queries, (batch, chunks, rows, depth))
@@ -149,15 +151,13 @@ def _patches(features):
     return ops.reshape(ops.concatenate(taps, axis=-1), (batch, height * width, 9 * channels))
 
 
-def _overlap_add(patches, channels):
-    """Sum patches `(B, H, W, 9 * channels)` where they overlap, `(B, H, W, channels)`."""
-    padded = ops.pad(patches, [[0, 0], [1, 1], [1, 1], [0, 0]])
-    shifts = (slice(2, None), slice(1, -1), slice(0, -2))
-    taps = [(rows, columns) for rows in shifts for columns in shifts]
-    return sum(
-        padded[:, rows, columns, i * channels : (i + 1) * channels]
-        for i, (rows, columns) in enumerate(taps)
-    )
+def _overlap_add(patches):
+    """Sum patches `(B, H, W, 9 * C)` where they overlap, `(B, H, W, C)`."""
+    # Each tap is padded to its place: the gradient of a slice of them all has the size of all.
+    places = [((i, 2 - i), (j, 2 - j)) for i in range(3) for j in range(3)]
+    taps = zip(ops.split(patches, 9, axis=-1), places, strict=True)
+    total = sum(ops.pad(tap, [(0, 0), rows, columns, (0, 0)]) for tap, (rows, columns) in taps)
+    return total[:, 1:-1, 1:-1]
 
 
 def _estimate(queries, keys, values):
