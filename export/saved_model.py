@@ -1,11 +1,13 @@
 """A network as a SavedModel, for TensorFlow alone: TF Serving, tf.saved_model.load, converters."""
 
+import collections
 import shutil
 import uuid
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_rdanet.export import metadata as meta
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
@@ -94,6 +96,13 @@ def archive(model) -> keras.export.ExportArchive:
     made.add_endpoint("serve_uint8", serve_uint8, [tf.TensorSpec(images, tf.uint8, INPUT)])
     made.add_endpoint("serve_bytes", serve_bytes, [tf.TensorSpec((None,), tf.string, INPUT_BYTES)])
     return made
+
+
+def operations(directory: str | Path) -> dict[str, int]:
+    """Count the operations in a SavedModel by kind, those of all signatures together."""
+    saved = saved_model_pb2.SavedModel.FromString((Path(directory) / "saved_model.pb").read_bytes())
+    functions = saved.meta_graphs[0].graph_def.library.function
+    return dict(collections.Counter(node.op for f in functions for node in f.node_def))
 
 
 def _padded(images, multiple, min_size):
