@@ -103,7 +103,8 @@ def choose_tile(
         overlap = default_overlap(function, (side, side))
         return _even(function, height, side, overlap), _even(function, width, side, overlap)
     side = int(tile)
-    if function.support == "nonlocal" and side**2 > pixels and max(height, width) > NONLOCAL_TILE:
+    needed = min(side, height) * min(side, width)
+    if function.support == "nonlocal" and needed > max(pixels, NONLOCAL_TILE**2):
         raise ValueError(
             f"{function.name} compares all positions, and memory does not suffice for tiles of "
             f"{side}x{side} pixels; take at most {math.isqrt(pixels)}, or 'auto' for "

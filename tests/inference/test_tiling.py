@@ -262,6 +262,7 @@ def test_another_tile_is_an_error(tile):
 def test_tiles_of_a_function_that_compares_all_positions_fit_in_memory():
     function = identity(support="nonlocal", bytes_per_pixel=TILE_MEMORY // 10_000)
     assert choose_tile(function, 500, 500, 100) == (100, 100)
+    assert choose_tile(function, 99, 101, 200) == (200, 200)  # one tile of 99x101
     with pytest.raises(ValueError, match="tiles of 101x101 pixels; take at most 100, or 'auto'"):
         choose_tile(function, 500, 500, 101)
 
