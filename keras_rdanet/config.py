@@ -63,11 +63,12 @@ class ModelOptions(_Options):
     initialization: Literal["orthogonal", "uniform"] = "orthogonal"
     weights: str | None = None  # a catalogue name or a .safetensors file to start from
     widen: str | None = None  # the same of a narrower network, see training.widening
+    teacher: str | None = None  # the same of a teacher, see training.distillation
 
     @model_validator(mode="after")
     def _one_start(self):
-        if self.weights and self.widen:
-            raise ValueError("give `weights` or `widen`, not both")
+        if sum(start is not None for start in (self.weights, self.widen, self.teacher)) > 1:
+            raise ValueError("give one of `weights`, `widen` and `teacher`")
         return self
 
 

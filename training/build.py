@@ -1,5 +1,7 @@
 """From the options of a run to its parts."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -16,6 +18,7 @@ from keras_rdanet.keras_metrics import PSNR
 from keras_rdanet.losses import RestorationLoss
 from keras_rdanet.models import registry
 from keras_rdanet.models.base import RestorationModel
+from keras_rdanet.training.distillation import init_student
 from keras_rdanet.training.mixup import mixup
 from keras_rdanet.training.schedules import CosineWithWarmup, MultiStep
 from keras_rdanet.training.widening import widen
@@ -47,6 +50,8 @@ def build_model(config: RunConfig) -> RestorationModel:
         model.set_weights(registry.load(options.weights).get_weights())
     if options.widen:
         widen(registry.load(options.widen), model, config.seed)
+    if options.teacher:
+        init_student(model, registry.load(options.teacher))
     return model
 
 
@@ -212,17 +217,19 @@ def build_batches(
             return made[0]
         return tf.data.Dataset.zip(*made).map(_joined)
 
-    dataset = None
+    if start_step >= config.steps:
+        raise ValueError(f"The run has {config.steps} steps and {start_step} are done already.")
+    # Phases that are over are part of it, empty: a step is traced for the patches of all
+    # phases, and one traced for less adds in another order.
+    phases = []
     first_step = 0
     for index, phase in enumerate(config.data.phases):
-        if start_step < first_step + phase.steps:
-            following = phase_batches(index, phase, max(start_step - first_step, 0))
-            dataset = following if dataset is None else dataset.concatenate(following)
+        done = min(max(start_step - first_step, 0), phase.steps)
+        phases.append(phase_batches(index, phase, done))
         first_step += phase.steps
-    if dataset is None:
-        raise ValueError(f"The run has {first_step} steps and {start_step} are done already.")
+    dataset = functools.reduce(tf.data.Dataset.concatenate, phases)
     if config.mixup:
-        steps = tf.data.Dataset.range(start_step, first_step)
+        steps = tf.data.Dataset.range(start_step, config.steps)
         dataset = tf.data.Dataset.zip(steps, dataset).map(
             mixup(config.mixup.alpha, config.mixup.from_step, config.seed)
         )

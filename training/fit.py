@@ -145,6 +145,8 @@ def _flatten(options, prefix=""):
 
 
 def _check_same_run(before, now):
+    # What an older version did not know has its default.
+    before = RunConfig.model_validate(before).model_dump(mode="json")
     before, now = dict(_flatten(before)), dict(_flatten(now))
     changed = sorted(
         key

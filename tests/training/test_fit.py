@@ -10,7 +10,8 @@ import time
 import cv2
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from keras_rdanet.config import RunConfig
 from keras_rdanet.training.fit import train
@@ -122,6 +123,19 @@ def test_resume_refuses_other_options(options, whole_run):
     other = RunConfig.model_validate({**options, "seed": 5})
     with pytest.raises(ValueError, match=r"other options \(seed\)"):
         train(other, whole_run[0], resume=True)
+
+
+def test_resume_takes_runs_from_before_an_option_existed(options, whole_run, tmp_path):
+    shutil.copytree(whole_run[0], tmp_path / "copy")
+    checkpoint = tmp_path / "copy" / "checkpoint.safetensors"
+    with safe_open(checkpoint, framework="numpy") as file:
+        metadata = file.metadata()
+    state = json.loads(metadata["state"])
+    del state["config"]["mix"], state["config"]["degradation"]["mean"]
+    metadata["state"] = json.dumps(state)
+    save_file(load_file(checkpoint), checkpoint, metadata)
+    report = train(RunConfig.model_validate(options), tmp_path / "copy", resume=True)
+    assert report["steps"] == 40
 
 
 def test_nan_stops_the_run_and_keeps_the_batch(options, tmp_path):
