@@ -12,17 +12,38 @@ from keras_rdanet.models.base import RestorationModel
 MEAN_RGB = np.array([0.4488, 0.4371, 0.4040], np.float32)
 
 
-def _trunk(head, num_blocks, res_scale, activation, attention, initialization):
+def _trunk(
+    head,
+    activation,
+    *,
+    num_blocks,
+    res_scale,
+    identity_scale,
+    reduction,
+    resize_mode,
+    initialization,
+):
     """Residual blocks, the attention halfway, a convolution and the long skip.
 
     Block `i` has the number of the original code, which counts the attention.
     `activation(i)` is the layer between the two convolutions of a block.
     """
+    if num_blocks < 2 or num_blocks % 2:
+        raise ValueError(
+            f"`num_blocks` must be even, half on each side of the attention; got {num_blocks}."
+        )
     filters = head.shape[-1]
     x = head
     for i in range(num_blocks + 1):
         if i == num_blocks // 2:
-            x = attention(x)
+            x = PyramidAttention(
+                filters,
+                reduction,
+                identity_scale=identity_scale,
+                resize_mode=resize_mode,
+                initialization=initialization,
+                name="attention",
+            )(x)
             continue
         y = conv(filters, 3, filters, initialization, name=f"body{i}_conv1")(x)
         y = activation(i)(y)
@@ -93,28 +114,23 @@ class PANet(RestorationModel):
                 f"`channels` must be 1 (gray) or 3 (RGB), got {channels}. "
                 "Drop an alpha channel before restoring the image."
             )
-        _check_num_blocks(num_blocks)
         shared = prelu(name="body_prelu")
-        attention = PyramidAttention(
-            filters,
-            reduction,
-            identity_scale=1,
-            resize_mode=resize_mode,
-            initialization=initialization,
-            name="attention",
-        )
         degraded = keras.Input((None, None, channels), name="degraded")
         head = conv(filters, 3, channels, initialization, name="head")(degraded)
         x = _trunk(
             head,
-            num_blocks,
-            res_scale,
             lambda i: shared if shared_prelu else prelu(name=f"body{i}_prelu"),
-            attention,
-            initialization,
+            num_blocks=num_blocks,
+            res_scale=res_scale,
+            identity_scale=1,
+            reduction=reduction,
+            resize_mode=resize_mode,
+            initialization=initialization,
         )
         restored = conv(channels, 3, filters, initialization, name="tail", dtype="float32")(x)
         super().__init__(degraded, restored, **kwargs)
+        # Measured on a CPU in float32 on 64x64 pixels: 62,000 bytes for `panet_rgb`.
+        self.bytes_per_pixel = 1000 * filters
         self.filters = filters
         self.num_blocks = num_blocks
         self.channels = channels
@@ -192,24 +208,26 @@ class PAEDSR(RestorationModel):
     ):
         if scale not in (2, 3, 4):
             raise ValueError(f"`scale` must be 2, 3 or 4, got {scale!r}.")
-        _check_num_blocks(num_blocks)
         relu = keras.layers.ReLU(name="body_relu")
-        attention = PyramidAttention(
-            filters,
-            reduction,
-            identity_scale=res_scale,
-            resize_mode=resize_mode,
-            initialization=initialization,
-            name="attention",
-        )
         degraded = keras.Input((None, None, 3), name="degraded")
         head = conv(filters, 3, 3, initialization, name="head")(degraded - MEAN_RGB)
-        x = _trunk(head, num_blocks, res_scale, lambda _: relu, attention, initialization)
+        x = _trunk(
+            head,
+            lambda _: relu,
+            num_blocks=num_blocks,
+            res_scale=res_scale,
+            identity_scale=res_scale,
+            reduction=reduction,
+            resize_mode=resize_mode,
+            initialization=initialization,
+        )
         for i, factor in enumerate((2, 2) if scale == 4 else (scale,)):
             x = conv(factor**2 * filters, 3, filters, initialization, name=f"up{i}")(x)
             x = PixelShuffle(factor, name=f"shuffle{i}")(x)
         x = conv(3, 3, filters, initialization, name="tail", dtype="float32")(x)
         super().__init__(degraded, x + MEAN_RGB, **kwargs)
+        # Measured as above: 89,000 bytes for `pa_edsr_x2`, 111,000 for `pa_edsr_x4`.
+        self.bytes_per_pixel = 450 * filters
         self.filters = filters
         self.num_blocks = num_blocks
         self.scale = scale
@@ -229,10 +247,3 @@ class PAEDSR(RestorationModel):
             "resize_mode": self.resize_mode,
             "initialization": self.initialization,
         }
-
-
-def _check_num_blocks(num_blocks):
-    if num_blocks < 2 or num_blocks % 2:
-        raise ValueError(
-            f"`num_blocks` must be even, half on each side of the attention; got {num_blocks}."
-        )
