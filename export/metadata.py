@@ -17,12 +17,14 @@ from keras_rdanet.weights import catalogue, store
 # The name of the text in every format: a file, a buffer or a property.
 FILE_NAME = "keras_rdanet.json"
 
-# Variant -> what it computes in on a CPU; fp16 is only stored in half precision.
+# Variant -> what it computes in on a CPU; fp16 is only stored in half precision,
+# and int8_uint8 takes and gives the samples of 8-bit pictures.
 VARIANTS = {
     "fp32": "float32",
     "fp16": "float32",
     "dynamic": "dynamic int8",
     "int8": "int8",
+    "int8_uint8": "int8",
     "int16x8": "int16x8",
 }
 
@@ -60,7 +62,7 @@ class ExportMetadata:
     min_size: int
     tile_shape: tuple[int, int] | None
     bytes_per_pixel: int | None
-    variant: Literal["fp32", "fp16", "dynamic", "int8", "int16x8"]
+    variant: Literal["fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8"]
     version: str
 
     @property

@@ -15,6 +15,7 @@ VERBS = {
     "evaluate": ("keras_rdanet.cli.evaluate", "evaluate", "Score a model on a test set."),
     "submit": ("keras_rdanet.cli.submit", "submit", "Write files for benchmark servers."),
     "data": ("keras_rdanet.cli.data", "data", "Check and pack training images."),
+    "export": ("keras_rdanet.cli.export", "export", "Write files for servers and phones."),
     "convert": ("keras_rdanet.cli.convert", "convert", "Convert weights of PyTorch code."),
     "models": ("keras_rdanet.cli.models", "models", "List the shipped weights and their terms."),
 }

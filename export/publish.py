@@ -1,0 +1,172 @@
+"""From a network to files in several formats, each of them proven before it is published."""
+
+import collections
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_rdanet.export import report as reporting
+from keras_rdanet.export.parity import measure
+from keras_rdanet.export.prepare import Subject
+from keras_rdanet.export.saved_model import export_saved_model, operations
+from keras_rdanet.files import replacing
+from keras_rdanet.inference.open import open_model
+from keras_rdanet.weights.store import file_sha256
+
+# Format -> its variants, in the order they are made in.
+VARIANTS = {
+    "saved_model": ("fp32",),
+    "onnx": ("fp32", "int8"),
+    "tflite": ("fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8"),
+}
+CALIBRATED = ("int8", "int8_uint8", "int16x8")
+REPORTS = "reports"
+SUMMARY = "report.md"
+
+
+def file_name(format: str, variant: str) -> str:
+    """What an exported file is called, `model_int8.tflite` say; a SavedModel is a folder."""
+    return "saved_model" if format == "saved_model" else f"model_{variant}.{format}"
+
+
+def combinations(formats: Sequence[str], variants: Sequence[str]) -> list[tuple[str, str]]:
+    """Which pairs of format and variant there are, of those asked for.
+
+    Raises:
+        ValueError: if a format has none of the variants.
+    """
+    found = {name: [v for v in VARIANTS[name] if v in variants] for name in formats}
+    for name in (name for name in formats if not found[name]):
+        raise ValueError(f"{name} comes as {', '.join(VARIANTS[name])}; none of these is wanted.")
+    return [(name, variant) for name in VARIANTS if name in found for variant in found[name]]
+
+
+def publish(
+    subject: Subject, wanted: Sequence[tuple[str, str]], out: Path, *, force: bool = False
+) -> Iterator[reporting.Report]:
+    """Make files, prove each of them, and put those that pass into a folder.
+
+    Beside them come `report.md`, a line for every file, and in `reports` what
+    was measured about each: JSON, Markdown and a picture. Of a file that
+    misses its gate nothing stays but its line.
+
+    Args:
+        subject: The network.
+        wanted: Pairs of format and variant.
+        out: The folder; made if it is not there.
+        force: Publish what misses its gate all the same; its report says so.
+
+    Yields:
+        A report for each file, once it is published or refused.
+
+    Raises:
+        ValueError: if quantized files are wanted without pictures for calibration.
+        ImportError: if a converter is not installed.
+        OSError: if the folder cannot be written.
+    """
+    quantized = [variant for _, variant in wanted if variant in CALIBRATED]
+    if quantized and subject.calibration is None:
+        raise ValueError(
+            f"{quantized[0]} learns its ranges from pictures: give a folder of them (--data), "
+            f"or leave {quantized[0]} out (--variants)."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    reports = []
+    with tempfile.TemporaryDirectory(prefix=".", dir=out) as work:
+        for format, variant in wanted:
+            report, sheet = prove(subject, format, variant, Path(work))
+            if report.parity is not None and (report.passed or force):
+                _move_copy(Path(work) / report.file, out / report.file)
+                reporting.write(report, out / REPORTS, sheet)
+            reports.append(report)
+            reporting.write_summary(reports, out / SUMMARY)
+            yield report
+
+
+def prove(
+    subject: Subject, format: str, variant: str, work: Path
+) -> tuple[reporting.Report, np.ndarray | None]:
+    """Make a file and find out all that its report says.
+
+    Args:
+        subject: The network.
+        format, variant: What to make.
+        work: A folder for it, and for what it is made from.
+
+    Returns:
+        The report, and a picture for it; a file that cannot be made has no
+        parity and no picture, and the reason is among the failures.
+    """
+    name = file_name(format, variant)
+    try:
+        path = _make(subject, format, variant, work)
+        function = open_model(path)
+        parity, restored = measure(function, subject.reference)
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        return reporting.Report(name, format, variant, failures=(reason,)), None
+    report = reporting.Report(
+        file=name,
+        format=format,
+        variant=variant,
+        metadata=subject.metadata,
+        bytes=size_of(path),
+        sha256=file_sha256(path),
+        protocol=subject.protocol,
+        parity=parity,
+        audit=_audit(format, path),
+        failures=reporting.failures(
+            format, variant, parity, trained=subject.metadata.weights is not None
+        ),
+    )
+    return report, reporting.picture_sheet(subject.reference, restored, name)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def _make(subject, format, variant, work):
+    """The file of a format and variant, made if it is not there yet."""
+    path = work / file_name(format, variant)
+    if path.exists():
+        return path
+    if format == "saved_model":
+        return export_saved_model(subject.model, path, subject.metadata)
+    if format == "onnx":
+        from keras_rdanet.export.onnx import export_onnx, export_qdq
+
+        if variant == "fp32":
+            return export_onnx(subject.model, path, subject.metadata)
+        tiles = subject.calibration.degraded
+        return export_qdq(_make(subject, "onnx", "fp32", work), path, np.split(tiles, len(tiles)))
+    return subject.tflite.write(path, variant)
+
+
+def _audit(format, path):
+    if format == "saved_model":
+        return {"operations": operations(path)}
+    if format == "onnx":
+        import onnx
+
+        nodes = onnx.load(path).graph.node
+        return {"operations": dict(collections.Counter(node.op_type for node in nodes))}
+    from keras_rdanet.export.audit import audit
+
+    return audit(path)
+
+
+def _move_copy(source: Path, target: Path) -> None:
+    """Put a copy of a file or folder in place of an older one, whole or not at all."""
+    if source.is_file():
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
+        return
+    copy = shutil.copytree(source, source.with_name(f"{source.name}.copy"))
+    shutil.rmtree(target, ignore_errors=True)
+    copy.rename(target)

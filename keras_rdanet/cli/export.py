@@ -1,0 +1,119 @@
+"""`keras-rdanet export`: a network as files that servers and phones run, each of them proven."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from keras_rdanet.cli.startup import load_tensorflow, quiet
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FORMATS = ("saved_model", "tflite", "onnx")
+VARIANTS = ("fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8")
+CALIBRATED = {"int8", "int8_uint8", "int16x8"}
+CHANNELS = {"gray": 1, "rgb": 3}
+
+
+class _Choices(click.ParamType):
+    """Several of some words, with commas between them."""
+
+    def __init__(self, words):
+        self.words = words
+        self.name = ",".join(words)
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        chosen = tuple(word.strip() for word in value.split(","))
+        unknown = [word for word in chosen if word not in self.words]
+        if unknown:
+            self.fail(f"{unknown[0]!r} is not one of {', '.join(self.words)}.", param, ctx)
+        return chosen
+
+
+@click.command()
+@click.argument("model", metavar="NAME|FILE")
+@click.option(
+    "--format", "formats", type=_Choices(FORMATS), default=",".join(FORMATS), show_default=True
+)
+@click.option(
+    "--variants", type=_Choices(VARIANTS), default="fp32,fp16,dynamic,int8", show_default=True
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=16),
+    help="Height and width of .tflite inputs; 256, or 64 for networks that compare all positions.",
+)
+@click.option(
+    "--data",
+    type=FOLDER,
+    help="Folder of clean pictures that int8 learns its ranges from, and that --test defaults to.",
+)
+@click.option("--test", type=FOLDER, help="Folder of clean pictures that prove every file.")
+@click.option(
+    "--pictures", type=click.IntRange(min=1), default=12, show_default=True, help="Of --test."
+)
+@click.option(
+    "--channels",
+    type=click.Choice(list(CHANNELS)),
+    help="Which network of a family; without it, the one that suits the pictures.",
+)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option("--force", is_flag=True, help="Publish files that miss their gate as well.")
+def export(model, formats, variants, size, data, test, pictures, channels, out, force):
+    """Export a network, by name or weights file, to --out.
+
+    Every file is compared with the network: its output, its PSNR on pictures
+    degraded as those it was trained for, its speed. A file that loses more
+    than it may is not published. Without pictures a drawn scene is used, and
+    int8 cannot be made.
+    """
+    learning = CALIBRATED.intersection(variants) if set(formats) != {"saved_model"} else ()
+    if learning and data is None:
+        raise click.UsageError(
+            f"{', '.join(sorted(learning))} learns its ranges from pictures: give a folder of them "
+            "with --data, or leave it out (--variants fp32,fp16,dynamic)."
+        )
+    from tqdm import tqdm
+
+    load_tensorflow()
+    from keras_rdanet.export import prepare, publish
+
+    wanted = publish.combinations(formats, variants)
+    start = time.perf_counter()
+    with quiet():
+        subject = prepare.subject(
+            model,
+            data=data,
+            test=test,
+            channels=CHANNELS.get(channels),
+            size=size,
+            pictures=pictures,
+            calibrate=bool(learning),
+        )
+    click.echo(f"{subject.metadata.name}: {len(subject.reference.samples)} pictures to prove it on")
+    refused = 0
+    with tqdm(total=len(wanted), unit="file", disable=None, leave=False) as bar:
+        made = publish.publish(subject, wanted, out, force=force)
+        for format, variant in wanted:
+            bar.set_description(publish.file_name(format, variant))
+            with quiet():
+                report = next(made)
+            bar.update()
+            with tqdm.external_write_mode():
+                click.echo(_line(report, force))
+            refused += not report.passed
+    click.echo(f"{out / publish.SUMMARY}, {time.perf_counter() - start:.0f} s")
+    if refused and not force:
+        sys.exit(1)
+
+
+def _line(report, force):
+    figures = {key: value for key, value in report.row().items() if value is not None}
+    del figures["file"], figures["verdict"]
+    line = ", ".join([report.file, *(f"{key} {value}" for key, value in figures.items())])
+    if report.passed:
+        return line
+    published = "published all the same" if force and report.parity else "not published"
+    return f"{line}; {published}: {'; '.join(report.failures)}"

@@ -1,0 +1,168 @@
+import json
+
+import numpy as np
+import pytest
+
+from keras_rdanet.export import prepare, publish
+from keras_rdanet.export import report as reporting
+from keras_rdanet.export.report import Gate
+from keras_rdanet.image.io import Picture, write_picture
+from keras_rdanet.inference.open import open_model
+from keras_rdanet.models import registry
+from keras_rdanet.weights import store
+
+SAVED_MODEL = ("saved_model", "fp32")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of two gray pictures of 64x64 pixels."""
+    path = tmp_path_factory.mktemp("pictures")
+    for index in range(2):
+        samples = np.random.default_rng(index).integers(0, 256, (64, 64, 1), np.uint8)
+        write_picture(path / f"{index}.png", Picture(samples))
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Weights of a network with one block of 8 filters."""
+    path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
+    overrides = {"num_blocks": 1, "filters": 4, "growth_rate": 4, "num_layers": 1}
+    model = registry.build("rdn_gray", **overrides)
+    store.save_weights(model, path, metadata={"preset": "rdn_gray", "overrides": overrides})
+    return path
+
+
+@pytest.fixture(scope="module")
+def subject(weights, pictures):
+    return prepare.subject(weights, test=pictures, size=32)
+
+
+def test_the_subject_knows_its_network_and_its_pictures(subject):
+    assert (subject.metadata.weights, subject.metadata.preset) == ("mine.safetensors", "rdn_gray")
+    assert subject.metadata.overrides["filters"] == 4
+    assert [sample.degraded.shape for sample in subject.reference.samples] == [(32, 32, 1)] * 2
+    assert subject.protocol["sigma"] == 25
+    assert subject.protocol["crops"] == "2 of 32x32 pixels, from the middle"
+
+
+def test_a_file_that_passes_is_published_with_its_proof(subject, tmp_path):
+    (report,) = publish.publish(subject, [SAVED_MODEL], tmp_path / "out")
+    assert report.passed
+    assert report.parity.max_abs_error <= 1e-5
+    assert report.audit["operations"]["Conv2D"] >= 5
+    degraded = subject.reference.samples[0].degraded[None]
+    restored = open_model(tmp_path / "out" / "saved_model")(degraded)
+    np.testing.assert_allclose(restored[0], subject.reference.restored[0], rtol=0, atol=1e-5)
+    names = sorted(path.name for path in (tmp_path / "out").rglob("saved_model*"))
+    assert names == [
+        "saved_model",
+        "saved_model.json",
+        "saved_model.md",
+        "saved_model.pb",
+        "saved_model.png",
+    ]
+    found = json.loads((tmp_path / "out" / "reports" / "saved_model.json").read_text())
+    assert found["sha256"] == store.file_sha256(tmp_path / "out" / "saved_model")
+    assert "| passed |" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_file_that_misses_its_gate_leaves_nothing_but_a_line(subject, tmp_path, monkeypatch):
+    monkeypatch.setitem(reporting.GATES, SAVED_MODEL, Gate(psnr_loss=-1))
+    (report,) = publish.publish(subject, [SAVED_MODEL], tmp_path)
+    assert "loses" in report.failures[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+    assert "loses" in (tmp_path / "report.md").read_text()
+
+
+def test_force_publishes_it_all_the_same_and_the_report_says_so(subject, tmp_path, monkeypatch):
+    monkeypatch.setitem(reporting.GATES, SAVED_MODEL, Gate(psnr_loss=-1))
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model" / "saved_model.pb").write_text("an older one")
+    list(publish.publish(subject, [SAVED_MODEL], tmp_path, force=True))
+    assert open_model(tmp_path / "saved_model").channels == 1
+    assert "**loses" in (tmp_path / "reports" / "saved_model.md").read_text()
+
+
+def test_a_format_that_cannot_take_the_network_does_not_stop_the_others(
+    subject, tmp_path, monkeypatch
+):
+    def refuse(*arguments):
+        raise ValueError("There is no\nsuch operation.")
+
+    monkeypatch.setattr("keras_rdanet.export.onnx.export_onnx", refuse)
+    made = [("onnx", "fp32"), SAVED_MODEL]
+    refused, passed = publish.publish(subject, made, tmp_path, force=True)
+    assert refused.failures == ("There is no such operation.",)
+    assert passed.passed
+    assert not (tmp_path / "model_fp32.onnx").exists()
+    assert not (tmp_path / "reports" / "model_fp32.onnx.json").exists()
+
+
+def test_quantized_variants_need_pictures(subject, weights, tmp_path):
+    with pytest.raises(ValueError, match="int8 learns its ranges from pictures"):
+        list(publish.publish(subject, [("onnx", "int8")], tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ValueError, match="learns ranges from pictures"):
+        prepare.subject(weights, calibrate=True)
+
+
+def test_combinations_are_in_the_order_they_are_made_in():
+    assert publish.combinations(("tflite", "onnx"), ("int8", "fp32", "dynamic")) == [
+        ("onnx", "fp32"),
+        ("onnx", "int8"),
+        ("tflite", "fp32"),
+        ("tflite", "dynamic"),
+        ("tflite", "int8"),
+    ]
+    with pytest.raises(ValueError, match="saved_model comes as fp32"):
+        publish.combinations(("saved_model",), ("int8",))
+
+
+def test_without_pictures_a_drawn_scene_proves_it(weights):
+    found = prepare.subject(weights, size=48)
+    assert found.protocol["pictures"] == "a drawn scene"
+    (sample,) = found.reference.samples
+    assert sample.target.std() > 20
+
+
+def test_the_pictures_choose_from_a_family(pictures, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(registry, "load", lambda name: chosen.append(name) or 1 / 0)
+    for options in [{"test": pictures}, {"test": pictures, "channels": 3}, {}]:
+        with pytest.raises(ZeroDivisionError):
+            prepare.subject("tsp_rdanet_tiny", **options)
+    assert chosen == ["tsp_rdanet_tiny_gray", "tsp_rdanet_tiny_rgb", "tsp_rdanet_tiny_rgb"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 3}, "has 1 channels, not 3"),
+        ({"size": 100}, "No picture is as large as 100x100"),
+    ],
+)
+def test_what_does_not_suit_is_refused(weights, pictures, options, message):
+    with pytest.raises(ValueError, match=message):
+        prepare.subject(weights, test=pictures, **options)
+
+
+def test_an_export_is_not_exported_again(tmp_path):
+    (tmp_path / "model.tflite").touch()
+    with pytest.raises(ValueError, match="is an export already"):
+        prepare.subject(tmp_path / "model.tflite")
+
+
+@pytest.mark.parametrize(
+    ("task", "scale", "protocol", "degradation"),
+    [
+        (None, 1, "GaussianNoise", "GaussianNoise"),
+        ("jpeg", 1, "JPEG", "JPEG"),
+        ("bicubic", 2, "SuperResolution", "BicubicDownsample"),
+        ("rain_streaks", 1, "Synthetic", "RainStreaks"),
+    ],
+)
+def test_networks_are_proven_on_what_they_were_trained_for(task, scale, protocol, degradation):
+    assert type(prepare.proving_protocol(task, scale)).__name__ == protocol
+    assert type(prepare.calibrating_degradation(task, scale)).__name__ == degradation
