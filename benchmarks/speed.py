@@ -52,13 +52,13 @@ CASES = (
     Case(
         "danet_rgb",
         "danet:DANet",
-        (2, 32, 32),
+        (2, 48, 48),
         (1, 64, 64),
         {"encoder_blocks": 1, "decoder_blocks": 1},
     ),
     Case("panet_rgb", "panet:PANet", (1, 48, 48), (1, 64, 64), {"num_blocks": 4}),
     Case("panet_gray", "panet:PANet", (2, 24, 24), (1, 48, 48), {"num_blocks": 16}),
-    Case("pa_edsr_x2", "panet:PAEDSR", (1, 24, 24), (1, 24, 24), {"num_blocks": 2}),
+    Case("pa_edsr_x2", "panet:PAEDSR", (1, 40, 40), (1, 32, 32), {"num_blocks": 2}),
 )
 
 
