@@ -87,9 +87,7 @@ class _Tile(click.ParamType):
     type=click.IntRange(min=0),
     help="Of bicubic pairs: pixels not scored on every side; the scale by default.",
 )
-@click.option(
-    "--baselines", is_flag=True, help="gaussian_noise: also score OpenCV, scikit-image and BM3D."
-)
+@click.option("--baselines", is_flag=True, help="Noise: also score OpenCV, scikit-image and BM3D.")
 @click.option(
     "--self-ensemble", is_flag=True, help="Also score the mean over eight flips and turns."
 )
@@ -139,8 +137,6 @@ def evaluate(
     if (layout and pairs) or (split and not layout):
         raise click.UsageError("--layout is of --data, and --split of --layout.")
     paired = bool(pairs or layout)
-    if paired and baselines:
-        raise click.UsageError("--baselines need a known --sigma, which pairs have not.")
     task = _task_of_options(task, sigmas, qualities, crop_border, paired)
     if sheet_file is not None:
         import numpy as np
@@ -165,8 +161,8 @@ def evaluate(
         task = "camera_noise"
     if task is None:
         raise click.UsageError(f"{model} does not say what it was trained for; give a --task.")
-    if baselines and task != "gaussian_noise":
-        raise click.UsageError(f"--baselines are denoisers told the --sigma; this is {task}.")
+    if baselines and task not in ("gaussian_noise", "camera_noise"):
+        raise click.UsageError(f"--baselines are denoisers; this is {task}.")
     if tile is None:
         whole = function.tile_shape is None and function.support != "nonlocal"
         tile = "off" if whole else "auto"
@@ -180,11 +176,8 @@ def evaluate(
         methods.append(Method(function, tile=tile, ensemble=True, details=details))
     comparisons = []
     for protocol in protocols:
-        others, missing = (
-            baseline_methods(protocol.sigma, function.channels)
-            if baselines and isinstance(protocol, GaussianNoise)
-            else ([], [])
-        )
+        sigma = protocol.sigma if isinstance(protocol, GaussianNoise) else None
+        others, missing = baseline_methods(sigma, function.channels) if baselines else ([], [])
         comparisons.append(
             compare([*methods, *others], protocol, source, limit=limit, progress=True)
         )

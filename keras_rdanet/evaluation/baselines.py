@@ -1,4 +1,4 @@
-"""Denoisers that people already have, told the true noise level.
+"""Denoisers that people already have, told the true noise level where there is one.
 
 Their settings follow from sigma by rules that were fitted once, on images
 that no test set holds; `benchmarks/tune_baselines.py` does it again.
@@ -18,6 +18,8 @@ from keras_rdanet.inference.image_function import ImageFunction
 NLM_H = (0.85, 0.55)
 TV_WEIGHT = (0.8, 0.8)
 WAVELET = "db2"
+# OpenCV's own strength, for noise that nobody knows the level of.
+NLM_DEFAULT_H = 3
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,16 @@ class Baseline:
     parameters: dict
 
 
-def baselines(sigma: float, channels: int) -> tuple[list[Baseline], list[str]]:
+def baselines(sigma: float | None, channels: int) -> tuple[list[Baseline], list[str]]:
     """Return the denoisers that are installed, and a line for each that is not.
 
     Args:
-        sigma: The true noise level, in gray levels of 0-255.
+        sigma: The true noise level, in gray levels of 0-255; `None` where it
+            is not known, and only OpenCV has a default to offer.
         channels: `1` for gray, `3` for RGB.
     """
+    if sigma is None:
+        return [non_local_means(0, channels, NLM_DEFAULT_H)], []
     found, missing = [], []
     for make in (non_local_means, wavelet, total_variation, bm3d):
         try:

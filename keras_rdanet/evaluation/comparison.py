@@ -135,8 +135,8 @@ def compare(
     return replace(comparison, pictures=tuple(_rows(comparison, columns)))
 
 
-def baseline_methods(sigma: float, channels: int) -> tuple[list[Method], list[str]]:
-    """Return the classical denoisers told the true sigma, and a line for each not installed."""
+def baseline_methods(sigma: float | None, channels: int) -> tuple[list[Method], list[str]]:
+    """Return the classical denoisers, and a line for each not installed; see `baselines`."""
     found, missing = baselines(sigma, channels)
     return [Method(one.function, details=one.parameters) for one in found], missing
 

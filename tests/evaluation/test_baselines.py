@@ -73,3 +73,12 @@ def test_missing_packages_are_told(monkeypatch):
     found, missing = baselines.baselines(25, 1)
     assert [baseline.function.name for baseline in found][-1] == "scikit-image total variation"
     assert missing == ["bm3d left out: No module named 'bm3d'"]
+
+
+def test_noise_of_unknown_level_gets_what_opencv_does_by_default():
+    (only,), missing = baselines.baselines(None, channels=3)
+    assert missing == []
+    image = np.random.default_rng(0).integers(90, 110, (24, 24, 3)).astype(np.uint8)
+    expected = cv2.fastNlMeansDenoisingColored(image[..., ::-1].copy())[..., ::-1]
+    restored = only.function((image / 255)[None].astype(np.float32))[0]
+    np.testing.assert_array_equal(np.rint(restored * 255), expected)
