@@ -1,0 +1,81 @@
+"""Check the evaluation protocols: what degraded images score, beside what papers state.
+
+    python benchmarks/protocols.py --data FOLDER_WITH_THE_SETS
+
+No network is involved: where degraded images score what a paper states for
+them, images are loaded, degraded and compared as they were there. Writes
+results/protocols.json and .md.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+from device import RESULTS, write_results
+
+from keras_rdanet.data.sources import folder
+from keras_rdanet.evaluation.protocols import JPEG, BayerMosaic, SuperResolution
+
+# Set, protocol, channels, and the PSNR in dB that the paper has for its input.
+ARCNN, PANET, RCAN = "Dong 2015 (ARCNN)", "Mei 2020 (PANet)", "Zhang 2018 (RCAN)"
+PUBLISHED = [
+    ("classic5", JPEG(10), 1, 27.82, ARCNN),
+    ("classic5", JPEG(20), 1, 30.12, ARCNN),
+    ("classic5", JPEG(30), 1, 31.48, ARCNN),
+    ("classic5", JPEG(40), 1, 32.43, ARCNN),
+    ("cbsd68", BayerMosaic(), 3, 8.43, PANET),
+    ("set5", SuperResolution(2), 3, 33.66, RCAN),
+    ("set5", SuperResolution(3), 3, 30.39, RCAN),
+    ("set5", SuperResolution(4), 3, 28.42, RCAN),
+]
+NOTES = """\
+Means over the images; the papers give two decimals. JPEG and mosaics score what they state. The
+bicubic rows lie within 0.02 dB of theirs, whose code may have rounded elsewhere on the way."""
+
+
+def measure(source, protocol, channels, published, paper):
+    """Score the degraded images of a source."""
+    scores = [
+        protocol.scoring(sample.enlarged, sample.target)
+        for sample in protocol.samples(source, channels)
+    ]
+    seams = [score.psnr_b for score in scores if score.psnr_b is not None]
+    description = protocol.describe(channels)
+    return {
+        "protocol": protocol.name,
+        "level": description.get("quality") or description.get("scale"),
+        "PSNR (dB)": round(float(np.mean([score.psnr for score in scores])), 4),
+        "published (dB)": published,
+        "SSIM": round(float(np.mean([score.ssim for score in scores])), 5),
+        "PSNR-B (dB)": round(float(np.mean(seams)), 4) if seams else None,
+        "images": len(scores),
+        "paper": paper,
+    }
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder that holds the folders classic5, cbsd68 and set5.",
+)
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where to write.")
+def main(data, results):
+    """Check the evaluation protocols: what degraded images score, beside what papers state."""
+    rows = [
+        {"data": name, **measure(folder(data / name, recursive=False), *what)}
+        for name, *what in PUBLISHED
+    ]
+    write_results(
+        "protocols",
+        rows,
+        title="Degraded images by our protocols and in papers",
+        command="python benchmarks/protocols.py --data FOLDER_WITH_THE_SETS",
+        notes=NOTES,
+        folder=results,
+    )
+
+
+if __name__ == "__main__":
+    main()
