@@ -15,11 +15,12 @@ def test_table_of_models_is_that_of_the_catalogue():
 def test_commands_have_verbs_and_options_that_exist():
     lines = re.findall(r"^(?:    )?(?:keras-rdanet .*|    --.*)$", README, re.MULTILINE)
     assert len(lines) > 8
-    joined = re.sub(r"\\\n\s+", "", README)
+    pages = README + (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    joined = re.sub(r"\\\n\s+", "", pages)
     for verb, arguments in re.findall(r"^keras-rdanet (\S+) ?([^#\n]*)", joined, re.MULTILINE):
         assert verb in VERBS
         entry = command.get_command(None, verb)
-        if verb == "data":
+        if hasattr(entry, "commands"):
             entry = entry.get_command(None, arguments.split()[0])
         known = {option for parameter in entry.params for option in parameter.opts}
         assert set(re.findall(r"(?<!\S)--?[a-z][\w-]*", arguments)) <= known
