@@ -1,5 +1,7 @@
 """A network as an ONNX file, for ONNX Runtime, TensorRT and whatever else reads it."""
 
+import contextlib
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
@@ -96,7 +98,7 @@ def export_qdq(
             tile = next(remaining, None)
             return None if tile is None else {INPUT: np.asarray(tile, np.float32)}
 
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, _without_advice():
         quantize_static(
             source,
             temporary,
@@ -123,6 +125,20 @@ def read_metadata(proto: onnx.ModelProto) -> meta.ExportMetadata:
     """
     texts = {entry.key: entry.value for entry in proto.metadata_props}
     return meta.from_json(texts.get(meta.FILE_NAME, ""))
+
+
+@contextlib.contextmanager
+def _without_advice():
+    """Keep ONNX Runtime from advising to optimise the file first, which changes nothing here."""
+
+    def is_other(record):
+        return "pre-processing" not in record.getMessage()
+
+    logging.getLogger().addFilter(is_other)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeFilter(is_other)
 
 
 def _set_variant(proto, variant):
