@@ -118,6 +118,8 @@ def restore(
 
     if compare is not None and source.is_dir():
         raise click.UsageError("--compare goes with a single picture, not with a folder.")
+    if mosaic and model is None:
+        raise click.UsageError("--mosaic needs a --model that demosaics.")
     if mosaic and sigma_estimate:
         raise click.UsageError("--sigma-estimate cannot tell the pattern of a --mosaic from noise.")
     _print_warnings_as_lines()

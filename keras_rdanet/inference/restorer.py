@@ -16,13 +16,15 @@ from keras_rdanet.image.color import luma
 from keras_rdanet.image.exif import resized
 from keras_rdanet.image.io import Picture, to_float, to_samples
 from keras_rdanet.inference.image_function import ImageFunction
-from keras_rdanet.inference.mosaic import check_pattern, from_rggb, spread
+from keras_rdanet.inference.mosaic import PATTERNS, check_pattern, from_rggb, spread
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import check_tile, choose_tile, restore_tiled
 from keras_rdanet.weights import catalogue
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+# What networks that demosaic call their task.
+MOSAIC_TASK = "bayer_mosaic"
 
 logger = logging.getLogger(__name__)
 
@@ -179,13 +181,21 @@ class Restorer:
         """The function that restores pictures of that many channels and that dtype.
 
         Raises:
-            ValueError: if the picture is RGB, or a mosaic, and the network gray.
+            ValueError: if the picture is RGB, or a mosaic, and the network
+                gray; or if only one of both is of mosaics.
         """
         channels = 3 if self.mosaic else channels
         if isinstance(self.model, ImageFunction):
             function = self.model
         else:
             function = self._open(self._name_for(channels), self._precision_for(dtype))
+        if self.mosaic is None and function.task == MOSAIC_TASK:
+            raise ValueError(
+                f"{function.name} restores Bayer mosaics; say how they start: "
+                f"`mosaic` (--mosaic) {', '.join(PATTERNS)}."
+            )
+        if self.mosaic and function.task not in (None, "pairs", MOSAIC_TASK):
+            raise ValueError(f"{function.name} was trained for {function.task}, not for mosaics.")
         if channels == 3 and function.channels == 1:
             sibling = self._is_name and rgb_sibling(self.model)
             raise ValueError(

@@ -1,6 +1,7 @@
 """From names to networks."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -108,4 +109,7 @@ def load(name: str | Path, *, precision: str = "float32") -> RestorationModel:
 
 def image_function(name: str | Path, precision: str | None = None) -> ImageFunction:
     """A trained network as a function from images to images; as in `load`, `None` is float32."""
-    return load(name, precision=precision or "float32").image_function(name=str(name))
+    function = load(name, precision=precision or "float32").image_function(name=str(name))
+    if str(name).endswith(".safetensors"):
+        function = replace(function, task=store.read_metadata(name).get("task"))
+    return function

@@ -233,6 +233,13 @@ def test_an_empty_folder_is_one_line(run):
     assert not Path("out").exists()
 
 
+def test_a_mosaic_needs_a_model(run):
+    save("in.png", channels=1)
+    code, _, err = run("in.png", "out.png", "--mosaic", "rggb", model=None)
+    assert code == 2
+    assert "--mosaic needs a --model that demosaics" in err[-1]
+
+
 def test_an_unknown_model_is_one_line(run):
     save("in.png")
     for model in ("no_such_network", "missing.safetensors"):

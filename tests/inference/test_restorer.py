@@ -265,6 +265,10 @@ def test_what_a_mosaic_does_not_bear_is_refused():
         Restorer(DEMOSAIC, mosaic="rggb", strength=0)(floats(4, 4))
     with pytest.raises(ValueError, match="this one is a mosaic; use an RGB model"):
         Restorer(identity(1), mosaic="rggb")(floats(4, 4))
+    with pytest.raises(ValueError, match="identity was trained for jpeg, not for mosaics"):
+        Restorer(identity(3, task="jpeg"), mosaic="rggb")(floats(4, 4))
+    with pytest.raises(ValueError, match=r"identity restores Bayer mosaics; .*--mosaic\) rggb"):
+        Restorer(identity(3, task="bayer_mosaic"))(floats(4, 4, 3))
 
 
 # --- strength
@@ -417,8 +421,9 @@ def test_a_network_by_name_of_the_package_restores(tmp_path):
 
     path = tmp_path / "mine.safetensors"
     model = registry.build("tsp_rdanet_tiny_rgb", filters=8)
-    metadata = {"preset": "tsp_rdanet_tiny_rgb", "overrides": {"filters": 8}}
+    metadata = {"preset": "tsp_rdanet_tiny_rgb", "overrides": {"filters": 8}, "task": "jpeg"}
     store.save_weights(model, path, metadata=metadata)
+    assert Restorer(path).function_for(3, np.float32).task == "jpeg"
     image = floats(21, 14, 3)
     expected = model.image_function()(image[None])[0]
     np.testing.assert_allclose(Restorer(path)(image), expected, atol=1e-6)
