@@ -1,0 +1,216 @@
+"""Export every network to every format and write down what comes of it.
+
+    python benchmarks/exports.py --data FOLDER_TO_CALIBRATE_WITH --test FOLDER_TO_PROVE_WITH
+
+Takes all weights of the catalogue, and small untrained versions of the networks
+without weights, which show what converts and how exactly. Every network is
+kept in --cache once it is done, so that an interrupted run goes on where it
+was. Writes docs/exports.md and results/exports.json.
+"""
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+import click
+from device import RESULTS, stamp, write_results
+
+from keras_rdanet.evaluation.report import markdown_table, write_json, write_text
+from keras_rdanet.export import metadata as meta
+from keras_rdanet.export import prepare, publish
+from keras_rdanet.export.report import GATES
+from keras_rdanet.models import registry
+from keras_rdanet.weights.catalogue import list_models
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "exports.md"
+COMMAND = "python benchmarks/exports.py --data FOLDER_TO_CALIBRATE_WITH --test FOLDER_TO_PROVE_WITH"
+
+# Networks as deep and wide as it takes to meet all of their operations.
+UNTRAINED = {
+    "rdn_rgb": {"num_blocks": 2, "filters": 8, "growth_rate": 8, "num_layers": 3},
+    "rdn_rgb_x2": {"num_blocks": 2, "filters": 8, "growth_rate": 8, "num_layers": 3},
+    "mprnet_denoise": {"filters": 8, "unet_growth": 4, "orsnet_growth": 4, "num_blocks": 1},
+    "danet_s_gray": {
+        "filters": (8, 12, 16),
+        "encoder_blocks": 1,
+        "decoder_blocks": 1,
+        "reduction": 4,
+        "state": 4,
+    },
+    "panet_gray": {"filters": 8, "num_blocks": 2},
+    "pa_edsr_x2": {"filters": 8, "num_blocks": 2},
+}
+WANTED = publish.combinations(tuple(publish.VARIANTS), tuple(meta.VARIANTS))
+
+INTRODUCTION = """\
+Every cell is a file that `keras-rdanet export` made and compared with the network in Keras, in
+float32, on the same pictures. In it: what the file loses in dB of PSNR (of networks without
+weights, whose PSNR means nothing, the PSNR between both outputs), its size, and how many times as
+fast as Keras it is. :red_circle: files miss a gate or cannot be made; the command does not publish
+them, and the reason is below the table."""
+
+READING = """\
+Speed is the ratio to Keras on this machine in one run, the least of three calls on one crop.
+int16x8 runs on reference kernels here; it is meant for accelerators. SavedModel and ONNX files
+take any size, TFLite files were made for {size}x{size} pixels ({nonlocal_size}x{nonlocal_size} for
+networks that compare all positions). The PSNR is that of the protocol of the task, on {pictures}
+crops of that size from the middle of pictures of {test}; quantizers learnt from those of {data}."""
+
+
+def measure(name, overrides, data, test, size, pictures):
+    """Export a network of the catalogue, or an untrained one, and return a row for each file."""
+    options = {"data": data, "test": test, "pictures": pictures, "calibrate": True}
+    if overrides is None:
+        subject = prepare.subject(name, size=_side(registry.load(name), size), **options)
+    else:
+        model = registry.build(name, **overrides)
+        metadata = meta.describe(model, name, overrides=overrides)
+        subject = prepare.subject_of(model, metadata, size=_side(model, size), **options)
+    rows = []
+    with tempfile.TemporaryDirectory() as work:
+        for format, variant in WANTED:
+            report, _ = publish.prove(subject, format, variant, Path(work))
+            rows.append(row(subject, report))
+            click.echo(", ".join(f"{key} {value}" for key, value in report.row().items()))
+    return rows
+
+
+def _side(model, size):
+    return None if model.support == "nonlocal" else size
+
+
+def row(subject, report):
+    """Flatten a report."""
+    parity = report.parity
+    measured = {} if parity is None else dataclasses.asdict(parity)
+    measured.pop("faults", None)
+    return {
+        "network": subject.metadata.name,
+        "trained": subject.metadata.weights is not None,
+        "format": report.format,
+        "variant": report.variant,
+        "bytes": report.bytes,
+        **measured,
+        "psnr_loss": None if parity is None else parity.psnr_loss,
+        "audit": {
+            target: lines
+            for target, lines in (report.audit or {}).items()
+            if target != "operations"
+        },
+        "failures": list(report.failures),
+    }
+
+
+def cell(one):
+    """What a file is worth, in few words."""
+    if one["bytes"] == 0:
+        return ":red_circle:"
+    quality = (
+        f"-{one['psnr_loss']:.3f} dB"
+        if one["trained"]
+        else f"{float(one['agreement']):.0f} dB alike"
+    )
+    figures = f"{quality.replace('--', '+')}, {one['bytes'] / 1e6:.2f} MB, {one['speedup']:.2g}x"
+    return f":red_circle: {figures}" if one["failures"] else figures
+
+
+def document(rows, settings):
+    """Return docs/exports.md."""
+    names = list(dict.fromkeys(one["network"] for one in rows))
+    matrix = []
+    for name in names:
+        own = {(one["format"], one["variant"]): one for one in rows if one["network"] == name}
+        trained = next(iter(own.values()))["trained"]
+        line = {"network": name if trained else f"{name}, small, untrained"}
+        line |= {f"{f} {v}": cell(own[f, v]) if (f, v) in own else None for f, v in WANTED}
+        matrix.append(line)
+    reasons = [
+        f"- {one['network']}, {one['format']} {one['variant']}: {'; '.join(one['failures'])}"
+        for one in rows
+        if one["failures"]
+    ]
+    gates = [
+        {
+            "file": f"{format} {variant}",
+            "may lose, dB": gate.psnr_loss,
+            "may differ by": gate.max_abs_error,
+        }
+        for (format, variant), gate in GATES.items()
+    ]
+    targets = [
+        {
+            "network": one["network"],
+            "variant": one["variant"],
+            **{target: "; ".join(lines) or "fit" for target, lines in one["audit"].items()},
+        }
+        for one in rows
+        if one["format"] == "tflite" and one["audit"]
+    ]
+    device = stamp()
+    versions = ", ".join(f"{key} {value}" for key, value in device["versions"].items())
+    return (
+        "\n\n".join(
+            [
+                "# Exports",
+                f"`{COMMAND}`",
+                INTRODUCTION,
+                markdown_table(matrix).rstrip(),
+                READING.format(**settings),
+                "## What is red, and why",
+                "\n".join(reasons) or "Nothing.",
+                "## The gates",
+                markdown_table(gates).rstrip(),
+                "## What TFLite files can run on",
+                "By their operations, shapes and types; no phone was tried.",
+                markdown_table(targets).rstrip(),
+                f"Measured on {device['cpu']}, {device['cores']} cores; {device['system']}, "
+                f"Python {device['python']}; {versions}.",
+            ]
+        )
+        + "\n"
+    )
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--test", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--size", default=128, show_default=True)
+@click.option("--pictures", default=6, show_default=True)
+@click.option("--cache", type=click.Path(path_type=Path), default="runs/exports", show_default=True)
+@click.option("--only", multiple=True, help="Names of networks; the others come from the cache.")
+def main(data, test, size, pictures, cache, only):
+    """Write the matrix of networks, formats and variants."""
+    networks = {entry.name: None for entry in list_models()} | UNTRAINED
+    rows = []
+    for name, overrides in networks.items():
+        stored = cache / f"{name}-{size}-{pictures}.json"
+        if not stored.exists() and (not only or name in only):
+            click.echo(f"{name}:")
+            write_json(stored, measure(name, overrides, data, test, size, pictures))
+        if stored.exists():
+            rows += json.loads(stored.read_text(encoding="utf-8"))
+    settings = {
+        "size": size,
+        "nonlocal_size": prepare.NONLOCAL_TILE,
+        "pictures": pictures,
+        "data": data.resolve().name,
+        "test": test.resolve().name,
+    }
+    write_text(DOCUMENT, document(rows, settings))
+    write_results(
+        "exports",
+        rows,
+        title="Exports",
+        command=COMMAND,
+        settings=settings,
+        table=[
+            {"network": r["network"], "file": f"{r['format']} {r['variant']}", "": cell(r)}
+            for r in rows
+        ],
+        folder=RESULTS,
+    )
+
+
+if __name__ == "__main__":
+    main()
