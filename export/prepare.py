@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from keras_rdanet.degradations.noise import GaussianNoise
 from keras_rdanet.degradations.rain import RainStreaks
 from keras_rdanet.evaluation import pathology, tasks
 from keras_rdanet.evaluation.protocols import EvaluationProtocol
+from keras_rdanet.export.calibration import CalibrationTiles, calibration_tiles
 from keras_rdanet.export.metadata import ExportMetadata, describe
 from keras_rdanet.export.parity import Reference, crops
 from keras_rdanet.image.io import PictureHeader
@@ -26,9 +27,6 @@ from keras_rdanet.inference.open import family_members, is_export, is_file
 from keras_rdanet.inference.tiling import NONLOCAL_TILE
 from keras_rdanet.models import registry
 from keras_rdanet.weights import catalogue, store
-
-if TYPE_CHECKING:
-    from keras_rdanet.export.calibration import CalibrationTiles
 
 SIZE = 256
 
@@ -51,7 +49,7 @@ class Subject:
     reference: Reference
     protocol: Mapping
     size: int
-    calibration: "CalibrationTiles | None" = None
+    calibration: CalibrationTiles | None = None
 
     @cached_property
     def tflite(self):
@@ -152,8 +150,6 @@ def subject_of(
     if calibrate:
         if data is None:
             raise ValueError("Calibration learns ranges from pictures; give a folder of them.")
-        from keras_rdanet.export.calibration import calibration_tiles
-
         calibration = calibration_tiles(
             folder(data),
             channels=model.channels,
