@@ -45,7 +45,7 @@ def calibration_tiles(
     channels: int,
     degrade: Degrade | None = None,
     size: int = 64,
-    count: int = 256,
+    count: int = MIN_TILES,
     seed: int = 0,
 ) -> CalibrationTiles:
     """Cut tiles out of real pictures: the darkest, the brightest and some of everything between.

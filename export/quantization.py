@@ -269,21 +269,20 @@ def _candidates(content, ranges, tiles) -> Iterable[Mixture]:
 def _scorer(content: bytes, tiles: CalibrationTiles, count: int) -> Callable[[bytes], float]:
     """Measure the loss of files beside `content` on `count` tiles.
 
-    The tiles are those between the one that the network restores best and the
-    worst, in two groups; the loss is that of the group that loses most, so
-    that much noise does not hide what happens to little.
+    The tiles are halved into those that the network restores well and the
+    others. The loss is that of the half that loses more, so that much noise
+    does not hide what happens to little.
     """
-    errors = _errors(content, tiles, np.arange(len(tiles.degraded)))
-    order = np.argsort(errors, kind="stable")
-    picked = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
-    groups = np.array_split(np.arange(len(picked)), 2)
+    number = len(tiles.degraded)
+    picked = np.linspace(0, number - 1, min(count, number)).round().astype(int)
+    before = _errors(content, tiles, picked)
+    halves = np.array_split(np.argsort(before, kind="stable"), 2)
 
     def score(quantized):
         after = _errors(quantized, tiles, picked)
-        losses = [
-            10 * np.log10(after[group].mean() / errors[picked][group].mean()) for group in groups
-        ]
-        return float(max(losses))
+        return float(
+            max(10 * np.log10(after[half].mean() / before[half].mean()) for half in halves)
+        )
 
     return score
 
