@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-jax lint types clean
+.PHONY: demo test test-jax interop lint types clean
 
 demo: .venv/train
 	$(BIN)/python examples/demo.py --output demo
@@ -13,6 +13,20 @@ test: .venv/dev
 # The networks are keras.ops only: the same tests hold on JAX.
 test-jax: .venv/dev
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -n auto -q tests/models/test_tsp_rdanet.py tests/layers/test_attention.py tests/test_losses.py
+
+# Exports where teams are tied to tensorflow-addons or TF-TRT; TensorFlow 2.15 needs Python 3.11.
+INTEROP_PYTHON ?= python3.11
+INTEROP := -m pytest -q -c tests/interop/pytest.ini $(addprefix tests/interop/test_,saved_models.py tftrt_contract.py)
+
+interop: .venv/dev .venv-interop/ready .venv-interop-tf217/ready
+	$(BIN)/python tests/interop/write_models.py build/interop
+	.venv-interop/bin/python $(INTEROP) tests/interop/test_tensorflow_addons.py
+	.venv-interop-tf217/bin/python $(INTEROP) tests/interop/test_tftrt_segments.py
+
+.venv-%/ready: requirements/%.txt
+	$(INTEROP_PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install -q -r $<
+	touch $@
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -36,4 +50,4 @@ types: .venv/dev
 	$(BIN)/pip install -q --upgrade pip
 
 clean:
-	rm -rf .venv demo runs build dist *.egg-info
+	rm -rf .venv .venv-interop* demo runs build dist *.egg-info
