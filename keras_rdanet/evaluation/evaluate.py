@@ -230,6 +230,8 @@ def _check_suits(function, protocol, source, tile, ensemble):
     if source.paired != protocol.paired:
         wanted = "pairs of degraded and clean images" if protocol.paired else "clean images"
         raise ValueError(f"The protocol ({protocol.name}) takes {wanted}.")
+    if protocol.cells and function.channels == 1:
+        raise ValueError(f"{function.name} is gray; a {protocol.name} is restored in RGB.")
     if protocol.cells and (ensemble or tile in ("four", "chop")):
         raise ValueError(
             f"A {protocol.name} must not be turned, as by a self-ensemble, nor cut inside its "

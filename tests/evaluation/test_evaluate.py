@@ -158,8 +158,11 @@ def test_pairs_and_clean_images_are_told_apart(images):
     "options", [{"ensemble": True}, {"tile": "four"}, {"tile": "chop"}], ids=str
 )
 def test_a_mosaic_is_neither_turned_nor_cut_inside_its_cells(images, options):
+    color = dataclasses.replace(IDENTITY, channels=3)
     with pytest.raises(ValueError, match=r"Bayer mosaic must not be turned.* nor cut"):
-        evaluate(IDENTITY, BayerMosaic(), images, **options)
+        evaluate(color, BayerMosaic(), images, **options)
+    with pytest.raises(ValueError, match="identity is gray; a Bayer mosaic is restored in RGB"):
+        evaluate(IDENTITY, BayerMosaic(), images)
 
 
 @pytest.mark.parametrize("tile", ["off", 32])
