@@ -5,8 +5,13 @@ version and the name of the device. Which operations go into engines is
 decided by the converter in the CUDA wheel of TensorFlow 2.17.
 """
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import tensorflow as tf
+
+MODELS = Path(__file__).resolve().parents[2] / "build" / "interop"
 
 # Network: most engines, least share of the operations in them, most operations outside. What stays
 # outside where sizes are free: transposed convolutions and padding, shapes and splits along
@@ -51,3 +56,15 @@ def test_engines_are_saved_and_need_a_gpu_to_be_built(tftrt, convert, denoiser, 
     lines = []
     converter.summary(print_fn=lambda text="": lines.append(text))
     assert any(f"Total number of TensorRT engines: {found['engines']}" in line for line in lines)
+
+
+def test_int8_engines_wait_for_calibration(tftrt, without_library, without_gpu):
+    converter = tftrt.make_converter(MODELS / "rdn_x2", "INT8")
+    tiles = [np.zeros((1, 64, 64, 3), np.float32)]
+    converted = converter.convert(calibration_input_fn=lambda: tftrt.calibration_inputs(tiles))
+    nodes = converted.graph.as_graph_def().node
+    (engine,) = (node for node in nodes if node.op == "TRTEngineOp")
+    assert engine.attr["precision_mode"].s == b"INT8"
+    assert engine.attr["use_calibration"].b
+    with pytest.raises(RuntimeError, match="built before saving"):
+        converter.save("never written")
