@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from keras_rdanet.data.sources import Source
 from keras_rdanet.evaluation import pathology
 from keras_rdanet.evaluation.evaluate import restore
 from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample, Scoring
+from keras_rdanet.image.io import to_float, to_samples
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.metrics import psnr
 
@@ -70,6 +72,15 @@ class Reference:
     def __post_init__(self):
         self.restored = [restore(self.function, sample.degraded) for sample in self.samples]
         self.faults: dict[tuple[int, int] | None, set[str]] = {}
+
+    @cached_property
+    def in_eight_bits(self) -> "Reference":
+        """The same for pictures clipped and rounded to 8 bits: all that files with uint8 see."""
+        rounded = [
+            replace(sample, degraded=to_float(to_samples(sample.degraded, np.uint8)))
+            for sample in self.samples
+        ]
+        return Reference(self.function, rounded, self.scoring)
 
     def faulty_cases(self, tile_shape: tuple[int, int] | None) -> set[str]:
         """Cases of the pathology suite that the network itself fails in tiles of that shape."""

@@ -101,10 +101,14 @@ def prove(
         parity and no picture, and the reason is among the failures.
     """
     name = file_name(format, variant)
+    reference, protocol = subject.reference, subject.protocol
+    if variant == "int8_uint8":
+        reference = reference.in_eight_bits
+        protocol = {**protocol, "degraded": "clipped and rounded to 8 bits, for network and file"}
     try:
         path = _make(subject, format, variant, work)
         function = open_model(path)
-        parity, restored = measure(function, subject.reference)
+        parity, restored = measure(function, reference)
     except ValueError as error:
         reason = " ".join(str(error).split())
         return reporting.Report(name, format, variant, failures=(reason,)), None
@@ -115,14 +119,14 @@ def prove(
         metadata=subject.metadata,
         bytes=size_of(path),
         sha256=file_sha256(path),
-        protocol=subject.protocol,
+        protocol=protocol,
         parity=parity,
         audit=_audit(format, path),
         failures=reporting.failures(
             format, variant, parity, trained=subject.metadata.weights is not None
         ),
     )
-    return report, reporting.picture_sheet(subject.reference, restored, name)
+    return report, reporting.picture_sheet(reference, restored, name)
 
 
 def size_of(path: Path) -> int:

@@ -118,3 +118,17 @@ def test_another_size_is_refused(reference):
     smaller = replace(reference.function, function=lambda images: images[:, :-1], tile_shape=None)
     with pytest.raises(ValueError):
         parity.measure(smaller, reference)
+
+
+def test_files_with_8_bit_samples_are_compared_on_8_bit_pictures(pictures):
+    protocol = GaussianNoise(50)  # leaves the range
+    function = blurring(times=1)
+    samples = parity.crops(protocol, folder(pictures), function, 48, limit=9)
+    rounded = parity.Reference(function, samples, protocol.scoring).in_eight_bits
+    seen = rounded.samples[0].degraded
+    assert samples[0].degraded.max() > 1
+    np.testing.assert_array_equal(
+        seen, np.rint(255 * np.clip(samples[0].degraded, 0, 1)) / np.float32(255)
+    )
+    np.testing.assert_array_equal(rounded.restored[0], function(seen[None])[0])
+    assert rounded.samples[0].target is samples[0].target
