@@ -1,7 +1,8 @@
 """Smaller and faster TFLite files from one in float32, by AI Edge Quantizer.
 
-Post-training quantization with TensorFlow's own converter was measured too:
-it loses more and calibrates fifty times slower (docs/exports.md).
+TensorFlow's own converter was measured beside it: with the tiny gray weights on
+Set12, 128-pixel crops, sigma 15, 25 and 50, its int8 file loses 0.17, 0.13 and
+0.08 dB, this one 0.09, 0.05 and 0.03, and its calibration is several times slower.
 
 Two rules hold for every file with integer activations. The operation that
 makes the image, for a network with a long skip the sum of input and residual,
