@@ -3,8 +3,8 @@
     python benchmarks/exports.py --data FOLDER_TO_CALIBRATE_WITH --test FOLDER_TO_PROVE_WITH
 
 Takes all weights of the catalogue, and small untrained versions of the networks
-without weights, which show what converts and how exactly. Every network is
-kept in --cache once it is done, so that an interrupted run goes on where it
+without weights, which show what converts and how exactly. Every file's row is
+kept in --cache once it is measured, so that an interrupted run goes on where it
 was. Writes docs/exports.md and results/exports.json.
 """
 
@@ -58,8 +58,8 @@ networks that compare all positions). The PSNR is that of the protocol of the ta
 crops of that size from the middle of pictures of {test}; quantizers learnt from those of {data}."""
 
 
-def measure(name, overrides, data, test, size, pictures):
-    """Export a network of the catalogue, or an untrained one, and return a row for each file."""
+def measure(name, overrides, wanted, data, test, size, pictures):
+    """Export a network of the catalogue, or an untrained one, and yield a row for each file."""
     options = {"data": data, "test": test, "pictures": pictures, "calibrate": True}
     if overrides is None:
         subject = prepare.subject(name, size=_side(registry.load(name), size), **options)
@@ -67,13 +67,11 @@ def measure(name, overrides, data, test, size, pictures):
         model = registry.build(name, **overrides)
         metadata = meta.describe(model, name, overrides=overrides)
         subject = prepare.subject_of(model, metadata, size=_side(model, size), **options)
-    rows = []
     with tempfile.TemporaryDirectory() as work:
-        for format, variant in WANTED:
+        for format, variant in wanted:
             report, _ = publish.prove(subject, format, variant, Path(work))
-            rows.append(row(subject, report))
             click.echo(", ".join(f"{key} {value}" for key, value in report.row().items()))
-    return rows
+            yield row(subject, report)
 
 
 def _side(model, size):
@@ -185,11 +183,15 @@ def main(data, test, size, pictures, cache, only):
     rows = []
     for name, overrides in networks.items():
         stored = cache / f"{name}-{size}-{pictures}.json"
-        if not stored.exists() and (not only or name in only):
+        own = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else []
+        done = {(one["format"], one["variant"]) for one in own}
+        missing = [pair for pair in WANTED if pair not in done]
+        if missing and (not only or name in only):
             click.echo(f"{name}:")
-            write_json(stored, measure(name, overrides, data, test, size, pictures))
-        if stored.exists():
-            rows += json.loads(stored.read_text(encoding="utf-8"))
+            for one in measure(name, overrides, missing, data, test, size, pictures):
+                own.append(one)
+                write_json(stored, own)
+        rows += own
     settings = {
         "size": size,
         "nonlocal_size": prepare.NONLOCAL_TILE,
