@@ -109,6 +109,8 @@ MPRNET = {"filters": 12, "unet_growth": 4, "orsnet_growth": 4, "num_blocks": 1}
 SHORT = {
     "tsp_rdanet/": Short({"filters": 8, "image_residual": True}),
     "rdn/jpeg": Short(RDN, 1200),
+    "rdn/x2": Short(RDN, 4800),
+    "rdn/x3": Short(RDN, 3200),
     "rdn/x": Short(RDN, 1600),
     "rdn/": Short(RDN, 400),
     "mprnet/deblur": Short(MPRNET, 1200, 32, 4),
