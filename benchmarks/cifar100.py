@@ -188,7 +188,7 @@ def main(data, out, steps):
         "cifar100",
         rows,
         title="RDN on noisy CIFAR-100",
-        command="python benchmarks/cifar100.py",
+        command="python benchmarks/cifar100.py" + (f" --steps {steps}" if steps else ""),
         notes=NOTES,
         settings={"steps": steps or load_config(CONFIG).steps, "test_images": len(test_images)},
         folder=out,
