@@ -68,7 +68,8 @@ def measure(method, data, protocol, limit, cache, cached_only):
     With `cached_only` nothing is measured, and `None` stands for what is not there.
     """
     function = method.function
-    what = [data.name, level(protocol), limit, function.name, function.precision, method.details]
+    strength = getattr(protocol, "sigma", level(protocol))
+    what = [data.name, strength, limit, function.name, function.precision, method.details]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     stored = cache / f"{data.name}-{level(protocol).replace(' ', '')}-{key}.json"
     if cached_only and not stored.exists():
