@@ -24,7 +24,7 @@ for distribution, output in zip(("none", "mirrored"), outputs):
             "train": images,
             "phases": [{"steps": 4, "patch_size": 12, "batch_size": 4}],
         },
-        "degradation": {"sigma": [0, 50]},
+        "degradation": {"name": "gaussian_noise", "sigma": [0, 50]},
         "optimizer": {"ema": 0.9},
         "schedule": {"name": "cosine", "peak": 1e-3},
         "checkpoint_steps": 2,
