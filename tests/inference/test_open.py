@@ -75,7 +75,7 @@ def test_exports_are_told_from_weights_and_names(weights, tmp_path):
 
 
 def test_a_folder_without_a_saved_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="not a model file; known kinds: .*SavedModel folders"):
+    with pytest.raises(ValueError, match=r"not a model file; known kinds: .*SavedModel folders"):
         is_file(tmp_path)
     (tmp_path / "model.onnx").mkdir()
     with pytest.raises(FileNotFoundError, match=r"no model file .*model\.onnx"):
