@@ -308,7 +308,7 @@ class RunConfig(_Options):
     checkpoint_steps: Count = 500  # also how often the run is validated and logged
     seed: int = 1234
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    xla: bool = False
+    xla: bool = False  # compiled, and equal to the last bit when run again or resumed
     distribution: Literal["none", "mirrored"] = "none"
 
     @property

@@ -17,7 +17,10 @@ from keras_rdanet.config import RunConfig
 from keras_rdanet.training.fit import train
 
 OPTIONS = {
-    "model": {"preset": "tsp_rdanet_tiny_gray", "overrides": {"filters": 8}},
+    "model": {
+        "preset": "rdn_gray",
+        "overrides": {"filters": 4, "growth_rate": 4, "num_blocks": 1, "num_layers": 1},
+    },
     "data": {
         "phases": [
             {"steps": 20, "patch_size": 12, "batch_size": 2},
@@ -26,11 +29,14 @@ OPTIONS = {
     },
     "degradation": {"name": "gaussian_noise", "sigma": [0, 50]},
     "mixup": {"alpha": 0.6, "from_step": 5},
-    "loss": {"pixel": "charbonnier", "edge_weight": 0.1, "clip": True},
+    "loss": {"pixel": "charbonnier", "clip": True},
     "optimizer": {"ema": 0.9},
     "schedule": {"name": "cosine", "peak": 2e-3, "warmup": 5},
     "validation": {"limit": 2, "crop": 32},
     "checkpoint_steps": 10,
+    # Else TensorFlow's AddN adds three or more gradients in the order in which their buffers
+    # become free: two equal runs then differed by up to 1.6e-5 after 40 steps.
+    "xla": True,
 }
 
 
@@ -82,9 +88,7 @@ def test_killed_and_resumed_run_equals_the_whole_one(options, whole_run, tmp_pat
 
     train(RunConfig.model_validate(options), tmp_path, resume=True)
     for name in ("checkpoint.safetensors", "weights.safetensors"):
-        # Two equal runs that are not stopped differ as well: by one rounding at step 10,
-        # which Adam enlarges to 1.6e-5 at step 40.
-        assert difference(tmp_path / name, whole_run[0] / name) <= 1e-4
+        assert difference(tmp_path / name, whole_run[0] / name) == 0
     rows = list(csv.DictReader((tmp_path / "history.csv").open()))
     assert [int(row["step"]) for row in rows] == [10, 20, 30, 40]
 
