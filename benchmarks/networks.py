@@ -113,7 +113,7 @@ SHORT = {
     "rdn/x3": Short(RDN, 3200),
     "rdn/x": Short(RDN, 1600),
     "rdn/": Short(RDN, 400),
-    "mprnet/deblur": Short(MPRNET, 1200, 32, 4),
+    "mprnet/deblur": Short(MPRNET, 4000, 32, 4),
     "mprnet/": Short(MPRNET, 320, 32, 4),
     "danet/": Short(
         {
