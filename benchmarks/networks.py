@@ -113,7 +113,7 @@ SHORT = {
     "rdn/x3": Short(RDN, 3200),
     "rdn/x": Short(RDN, 1600),
     "rdn/": Short(RDN, 400),
-    "mprnet/deblur": Short(MPRNET, 1200, 32, 4),
+    "mprnet/deblur": Short(MPRNET, 4000, 64, 2),
     "mprnet/": Short(MPRNET, 320, 32, 4),
     "danet/": Short(
         {
@@ -207,9 +207,14 @@ def settings(config, short, folder, scale):
         if options is not None and options.layout:
             name = options.layout.removesuffix("_x2")
             place[next(iter(place))] = folder / "sets" / name / split
+    pairs = folder / "sets" / "pairs"
     if config.data.target:
-        pairs = folder / "sets" / "pairs"
         images = {"data.train": pairs / "train/noisy", "data.target": pairs / "train/clean"}
+    if validation is not None and validation.target:
+        held_out = {
+            "validation.data": pairs / "test/noisy",
+            "validation.target": pairs / "test/clean",
+        }
     cosine = {"name": "cosine", "peak": short.peak, "minimum": 0.0, "warmup": 20}
     size = short.patch_size * scale
     phase = {"steps": short.steps, "patch_size": size, "batch_size": short.batch_size}

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from keras_rdanet import __version__
-from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.inference.image_function import ImageFunction, traits
 from keras_rdanet.weights import catalogue, store
 
 # The name of the text in every format: a file, a buffer or a property.
@@ -122,15 +122,9 @@ def describe(
         overrides=dict(overrides or {}),
         **_origin(weights),
         task=task,
-        channels=model.channels,
-        scale=model.scale,
-        support=model.support,
-        radius=model.radius,
-        multiple=model.multiple,
-        min_size=model.min_size,
         tile_shape=None,
-        bytes_per_pixel=model.bytes_per_pixel,
         variant="fp32",
+        **traits(model),
         version=__version__,
     )
 
@@ -160,17 +154,11 @@ def image_function(
         )
     return ImageFunction(
         function=function,
-        channels=metadata.channels,
         name=name,
-        support=metadata.support,
-        radius=metadata.radius,
-        scale=metadata.scale,
-        multiple=metadata.multiple,
-        min_size=metadata.min_size,
         tile_shape=metadata.tile_shape,
-        bytes_per_pixel=metadata.bytes_per_pixel,
         precision=own,
         task=metadata.task,
+        **traits(metadata),
     )
 
 

@@ -106,7 +106,7 @@ def prove(
         reference = reference.in_eight_bits
         protocol = {**protocol, "degraded": "clipped and rounded to 8 bits, for network and file"}
     try:
-        path = _make(subject, format, variant, work)
+        path = make(subject, format, variant, work)
         function = open_model(path)
         parity, restored = measure(function, reference)
     except ValueError as error:
@@ -135,8 +135,8 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _make(subject, format, variant, work):
-    """The file of a format and variant, made if it is not there yet."""
+def make(subject, format, variant, work):
+    """Make the file of a format and variant in the folder `work`, if it is not there yet."""
     path = work / file_name(format, variant)
     if path.exists():
         return path
@@ -148,7 +148,7 @@ def _make(subject, format, variant, work):
         if variant == "fp32":
             return export_onnx(subject.model, path, subject.metadata)
         tiles = subject.calibration.degraded
-        return export_qdq(_make(subject, "onnx", "fp32", work), path, np.split(tiles, len(tiles)))
+        return export_qdq(make(subject, "onnx", "fp32", work), path, np.split(tiles, len(tiles)))
     return subject.tflite.write(path, variant)
 
 

@@ -1,8 +1,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.catalogue import with_models
 from keras_rdanet.cli.main import VERBS, command
+from keras_rdanet.image.io import Picture, write_picture
+from keras_rdanet.models import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,3 +33,20 @@ def test_commands_have_verbs_and_options_that_exist():
 def test_linked_files_exist():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_example_of_model_fit_trains(tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (code,) = [block for block in blocks if "model.fit" in block]
+    for long, short in (("patch_size=96", "patch_size=16"), ("=500, epochs=20", "=2, epochs=1")):
+        assert long in code
+        code = code.replace(long, short)
+    (tmp_path / "my_photos").mkdir()
+    samples = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    write_picture(tmp_path / "my_photos" / "a.png", Picture(samples))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    before, after = (
+        registry.load(name).get_weights()[0] for name in ("tsp_rdanet_tiny_rgb", "mine.safetensors")
+    )
+    assert 0 < np.abs(after - before).max() < 0.1

@@ -2,24 +2,14 @@
 
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from keras_rdanet.cli.startup import load_tensorflow
+from keras_rdanet.config import Layout
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-# Those of `keras_rdanet.data.sources`, which is heavier than --help should be.
-_LAYOUTS = (
-    "sidd",
-    "polyu",
-    "cc",
-    "realsr_x2",
-    "realsr_x3",
-    "realsr_x4",
-    "gopro",
-    "rain100",
-    "rain13k",
-)
 
 
 def _pair_options(command):
@@ -28,7 +18,9 @@ def _pair_options(command):
         click.option("--scale", default=1, help="Of pairs: how many times larger targets are."),
         click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout."),
         click.option(
-            "--layout", type=click.Choice(_LAYOUTS), help="FOLDER holds pairs of a public set."
+            "--layout",
+            type=click.Choice(get_args(Layout)),
+            help="FOLDER holds pairs of a public set.",
         ),
         click.option(
             "--pairs",

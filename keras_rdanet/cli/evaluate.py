@@ -1,27 +1,18 @@
 """`keras-rdanet evaluate`: the scores of a model on a test set."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from keras_rdanet.cli.startup import quiet
+from keras_rdanet.config import Layout
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER_OR_FILE = click.Path(exists=True, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 SHOWN_IMAGES = 15
 # Those of `keras_rdanet.evaluation.tasks`, which is heavier than --help should be.
-LAYOUTS = (
-    "sidd",
-    "polyu",
-    "cc",
-    "realsr_x2",
-    "realsr_x3",
-    "realsr_x4",
-    "gopro",
-    "rain100",
-    "rain13k",
-)
 TASKS = (
     "gaussian_noise",
     "camera_noise",
@@ -60,7 +51,9 @@ class _Tile(click.ParamType):
     "of SIDD's validation blocks.",
 )
 @click.option(
-    "--layout", type=click.Choice(LAYOUTS), help="--data holds pairs, those of a public set."
+    "--layout",
+    type=click.Choice(get_args(Layout)),
+    help="--data holds pairs, those of a public set.",
 )
 @click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout.")
 @click.option(

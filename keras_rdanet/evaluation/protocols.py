@@ -4,6 +4,7 @@ A protocol turns a source of files into samples and says in words what it did;
 its `Scoring` says how a restored image is compared with its target.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ class Scoring:
 score = Scoring()
 
 
-class EvaluationProtocol:
+class EvaluationProtocol(ABC):
     """What `evaluate` asks of a protocol.
 
     Attributes:
@@ -139,17 +140,17 @@ class EvaluationProtocol:
     cells = False
     chop_min_size = 6400
 
+    @abstractmethod
     def samples(self, source: Source, channels: int, limit: int | None = None) -> Iterator[Sample]:
         """Yield the samples of a source for a network of 1 or 3 channels.
 
         Raises:
             ValueError: if an image cannot be used; the message names it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self, channels: int) -> dict:
         """Say what `samples` does and how it is scored, for the report."""
-        raise NotImplementedError
 
 
 class _CleanImages(EvaluationProtocol):
@@ -159,9 +160,9 @@ class _CleanImages(EvaluationProtocol):
         """Return the target that is made of a clean image `(H, W, C)` uint8: itself."""
         return clean
 
+    @abstractmethod
     def degrade(self, clean: np.ndarray, index: int = 0) -> np.ndarray:
         """Return `(H, W, C)` uint8, the image of that number, as degraded float32."""
-        raise NotImplementedError
 
     def samples(self, source: Source, channels: int, limit: int | None = None) -> Iterator[Sample]:
         """Yield every image of a source of clean images, degraded."""

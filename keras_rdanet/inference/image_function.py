@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+
+# Of the fields below, those that a network and all exports of it share.
+TRAITS = ("channels", "support", "radius", "scale", "multiple", "min_size", "bytes_per_pixel")
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,8 @@ class ImageFunction:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Restore `(N, H, W, channels)` float32 images."""
         return self.function(images)
+
+
+def traits(source: Any) -> dict[str, Any]:
+    """Arguments of an `ImageFunction` that a network shares with its exports, read from either."""
+    return {name: getattr(source, name) for name in TRAITS}

@@ -5,7 +5,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.inference.image_function import ImageFunction, traits
 from keras_rdanet.layers.convolution import native_dilation
 
 
@@ -70,13 +70,7 @@ class RestorationModel(keras.Model):
 
         return ImageFunction(
             function=restore,
-            channels=self.channels,
             name=name or self.name,
-            support=self.support,
-            radius=self.radius,
-            scale=self.scale,
-            multiple=self.multiple,
-            min_size=self.min_size,
-            bytes_per_pixel=self.bytes_per_pixel,
             precision=self.dtype_policy.compute_dtype,
+            **traits(self),
         )

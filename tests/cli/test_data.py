@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from keras_rdanet.cli.data import _LAYOUTS, data
-from keras_rdanet.data.sources import LAYOUTS
+from keras_rdanet.cli.data import data
 from keras_rdanet.data.tfrecords import packed
 
 
@@ -92,7 +91,3 @@ def test_options_of_pairs_need_pairs(images, arguments, message):
     result = run("check", images / "clean", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
-
-
-def test_layouts_are_those_of_the_sources():
-    assert tuple(LAYOUTS) == _LAYOUTS

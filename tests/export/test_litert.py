@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import cv2
-import keras
 import numpy as np
 import pytest
 
@@ -24,7 +23,6 @@ OVERRIDES = {"num_blocks": 1, "filters": 4, "growth_rate": 4}
 
 @pytest.fixture(scope="module")
 def model():
-    keras.utils.set_random_seed(0)
     return registry.build(PRESET, **OVERRIDES)
 
 
@@ -106,5 +104,5 @@ def test_the_example_of_the_readme_tiles_as_we_do(model, path, height, width):
     inside = np.s_[:8, :8]  # far from the edges of tiles
     np.testing.assert_allclose(restored[inside], whole[inside], atol=1e-4)
     difference = np.abs(restored - Restorer(path, precision="float32")(noisy)).mean()
-    # Where tiles meet, and at the filled edge of a small picture, the two blend differently.
-    assert difference < 0.15 * np.abs(whole).mean()
+    # Where tiles meet the two blend differently.
+    assert difference < 0.05 * np.abs(whole).mean()
