@@ -3,7 +3,7 @@
     python benchmarks/resume.py
 
 Trains 40 steps in one go, and 40 steps with `kill -9` after the checkpoint of step 20 and
-`--resume`. Writes results/resume.json and .md; exits 1 above 1e-6.
+`--resume`, without and with `xla`. Writes results/resume.json and .md; exits 1 above the limits.
 """
 
 import json
@@ -21,7 +21,9 @@ import numpy as np
 from device import RESULTS, write_results
 from safetensors.numpy import load_file
 
-LIMIT = 1e-6
+# TensorFlow's AddN adds three or more gradients in the order in which their buffers become free,
+# which threads decide; compiled runs have no such freedom.
+LIMITS = {False: 1e-4, True: 0.0}
 CONFIG = {
     "model": {"preset": "tsp_rdanet_tiny_gray"},
     "data": {"phases": [{"steps": 40, "patch_size": 32, "batch_size": 4}]},
@@ -47,6 +49,36 @@ def difference(one, other):
     return max(float(np.abs(one[name].astype(float) - other[name]).max()) for name in one)
 
 
+def measure(folder, xla):
+    """Train in one go and in two; return how far the files of the two runs are apart."""
+    config = folder / f"xla_{xla}.yaml"
+    data = {**CONFIG["data"], "train": str(folder / "images")}
+    config.write_text(json.dumps({**CONFIG, "data": data, "xla": xla}), encoding="utf-8")
+    whole, killed = folder / f"whole_{xla}", folder / f"killed_{xla}"
+    if train(config, whole).wait():
+        sys.exit("the run that was left alone failed")
+    history = killed / "history.csv"
+    with train(config, killed) as process:
+        while not history.exists() or len(history.read_text().splitlines()) < 3:
+            if process.poll() is not None:
+                sys.exit("the run to be killed ended by itself")
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    rows = len(history.read_text().splitlines()) - 1
+    if train(config, killed, "--resume").wait():
+        sys.exit("the resumed run failed")
+    return [
+        {
+            "xla": xla,
+            "file": file,
+            "killed after step": 10 * rows,
+            "largest difference": difference(whole / file, killed / file),
+            "limit": LIMITS[xla],
+        }
+        for file in ("checkpoint.safetensors", "weights.safetensors")
+    ]
+
+
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), default=RESULTS)
 def main(output):
@@ -58,42 +90,19 @@ def main(output):
         for i in range(4):
             image = cv2.resize(random.integers(0, 256, (9, 12), np.uint8), (160, 120))
             cv2.imwrite(str(folder / "images" / f"{i}.png"), image)
-        config = folder / "config.yaml"
-        data = {**CONFIG["data"], "train": str(folder / "images")}
-        config.write_text(json.dumps({**CONFIG, "data": data}), encoding="utf-8")
-
-        if train(config, folder / "whole").wait():
-            sys.exit("the run that was left alone failed")
-        history = folder / "killed" / "history.csv"
-        with train(config, folder / "killed") as process:
-            while not history.exists() or len(history.read_text().splitlines()) < 3:
-                if process.poll() is not None:
-                    sys.exit("the run to be killed ended by itself")
-                time.sleep(0.02)
-            os.kill(process.pid, signal.SIGKILL)
-        rows = len(history.read_text().splitlines()) - 1
-        if train(config, folder / "killed", "--resume").wait():
-            sys.exit("the resumed run failed")
-        results = [
-            {
-                "file": file,
-                "killed after step": 10 * rows,
-                "largest difference": difference(folder / "whole" / file, folder / "killed" / file),
-            }
-            for file in ("checkpoint.safetensors", "weights.safetensors")
-        ]
+        results = [row for xla in LIMITS for row in measure(folder, xla)]
     write_results(
         "resume",
         results,
         title="A killed and resumed run against one that was left alone",
         command="python benchmarks/resume.py",
         notes="40 steps of `tsp_rdanet_tiny_gray`; the checkpoint holds weights, optimizer and "
-        f"averages. More than {LIMIT:g} would fail.",
+        "averages. Without `xla` two equal runs may differ as much: TensorFlow adds three or more "
+        "gradients in the order in which their buffers become free.",
         folder=output,
     )
-    worst = max(result["largest difference"] for result in results)
-    click.echo(f"largest difference {worst:g}")
-    sys.exit(worst > LIMIT)
+    click.echo(f"largest difference {max(row['largest difference'] for row in results):g}")
+    sys.exit(any(row["largest difference"] > row["limit"] for row in results))
 
 
 if __name__ == "__main__":
