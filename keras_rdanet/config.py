@@ -277,7 +277,7 @@ class ValidationOptions(_Options):
     target: str | None = None  # the clean side when `data` holds degraded images
     layout: Layout | None = None  # of the pairs in `data`, if they are a public set
     degradation: Degradation | None = None  # of clean images; that of the run if not given
-    sigma: NotNegative | None = None  # of Gaussian noise; of blind runs 25 if not given
+    sigma: NotNegative | None = None  # of Gaussian noise; 25 for a range
     crop: Count | None = 256
     limit: Count = 12
 

@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_rdanet.evaluation.protocols import score
+from keras_rdanet.evaluation.evaluate import restore
+from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample
 from keras_rdanet.files import replacing
 from keras_rdanet.image.io import Metadata, Picture, write_picture
 from keras_rdanet.image.sheets import sheet
@@ -119,18 +120,27 @@ class Progress(keras.callbacks.Callback):
 class Validation(keras.callbacks.Callback):
     """Scores the averaged weights on held-out crops, and draws some of them.
 
-    Adds `val_psnr` (dB, on 8-bit images) to the logs of every epoch, so it
-    comes before the callbacks that write them.
+    Adds `val_psnr` (dB, as `evaluate` gives it) to the logs of every epoch, so
+    it comes before the callbacks that write them.
 
     Args:
-        samples: What to score: `Sample`s of a protocol.
+        protocol: How to score.
+        samples: What to score.
         folder: Where `step_STEP.png` goes: degraded, restored and target.
         logs: Where TensorBoard finds the same pictures.
         steps_per_epoch: Of the run.
     """
 
-    def __init__(self, samples: list, folder: Path, logs: Path, steps_per_epoch: int):
+    def __init__(
+        self,
+        protocol: EvaluationProtocol,
+        samples: list[Sample],
+        folder: Path,
+        logs: Path,
+        steps_per_epoch: int,
+    ):
         super().__init__()
+        self.protocol = protocol
         self.writer = tf.summary.create_file_writer(str(logs))
         self.samples = samples
         self.folder = folder
@@ -139,10 +149,11 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Restore the samples and score them."""
         with averaged(self.model):
-            restore = self.model.image_function()
-            restored = [restore(sample.degraded[None])[0] for sample in self.samples]
+            function = self.model.image_function()
+            tile = "auto" if function.support == "nonlocal" else "off"
+            restored = [restore(function, sample.degraded, tile) for sample in self.samples]
         scores = [
-            score(image, sample.target).psnr
+            self.protocol.scoring(image, sample.target).psnr
             for image, sample in zip(restored, self.samples, strict=True)
         ]
         logs["val_psnr"] = float(np.mean(scores))

@@ -15,7 +15,7 @@ from keras_rdanet.data.pipeline import InputWait
 from keras_rdanet.evaluation.report import write_json
 from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
-from keras_rdanet.training.validation import validation_samples
+from keras_rdanet.training.validation import validation_set
 
 # What may change between a run and its continuation.
 CHANGEABLE = {
@@ -74,19 +74,19 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     if state["step"] == config.steps and (output / "report.json").exists():
         return json.loads((output / "report.json").read_text(encoding="utf-8"))
     # Whatever is wrong with the images is said before anything is written.
-    samples = validation_samples(config, model)
+    validation = validation_set(config, model)
     waited = None
     if state["step"] < config.steps:
         batches = build.build_batches(config, model, state["step"])
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / "config.json", options)
-        waited = _fit(model, config, output, state, samples, batches)
+        waited = _fit(model, config, output, state, validation, batches)
     report = _report(config, state, waited)
     write_json(output / "report.json", report)
     return report
 
 
-def _fit(model, config, output, state, samples, batches) -> float:
+def _fit(model, config, output, state, validation, batches) -> float:
     start = state["step"]
     wait = InputWait()
     epochs = config.steps // config.checkpoint_steps
@@ -105,11 +105,9 @@ def _fit(model, config, output, state, samples, batches) -> float:
         callbacks.Progress(config.steps, start, wait.share),
     ]
     logs = output / "tensorboard"
-    if samples:
-        pictures = output / "samples"
-        watchers.append(
-            callbacks.Validation(samples, pictures, logs / "samples", config.checkpoint_steps)
-        )
+    if validation:
+        places = output / "samples", logs / "samples"
+        watchers.append(callbacks.Validation(*validation, *places, config.checkpoint_steps))
     watchers += [
         callbacks.Checkpoint(output, state, config.checkpoint_steps, metadata),
         keras.callbacks.TensorBoard(logs, write_graph=False),

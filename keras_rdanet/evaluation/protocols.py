@@ -186,6 +186,7 @@ class GaussianNoise(_CleanImages):
     Args:
         sigma: Standard deviation in gray levels of 0-255.
         seed: Of the noise, the same for every image.
+        mean: In the same gray levels; not of the papers.
 
     Reference:
         The test code of TSP-RDANet, as of KAIR: float32 noise of NumPy's
@@ -196,6 +197,7 @@ class GaussianNoise(_CleanImages):
 
     sigma: float
     seed: int = 0
+    mean: float = 0.0
 
     name = "additive white Gaussian noise"
     chop_min_size = 6800
@@ -203,15 +205,15 @@ class GaussianNoise(_CleanImages):
     def degrade(self, clean: np.ndarray, index: int = 0) -> np.ndarray:
         """Return `(H, W, C)` uint8 as float32 on `[0, 1]` with the noise, not clipped."""
         del index
-        return clean.astype(np.float32) / np.float32(255) + protocol_noise(
-            clean.shape, self.sigma, self.seed
-        )
+        noise = protocol_noise(clean.shape, self.sigma, self.seed) + np.float32(self.mean / 255)
+        return clean.astype(np.float32) / np.float32(255) + noise
 
     def describe(self, channels: int) -> dict:
         """Say how images are loaded and how the noise is made."""
         return {
             "name": self.name,
             "sigma": self.sigma,
+            **({"noise_mean": self.mean} if self.mean else {}),
             "seed": self.seed,
             "noise": "numpy.random.RandomState(seed) for every image, in order (H, W, C), float32",
             "degraded": "float32, not clipped, not rounded",

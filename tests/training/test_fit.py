@@ -13,6 +13,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from keras_rdanet.cli.evaluate import evaluate as command
 from keras_rdanet.config import RunConfig
 from keras_rdanet.training.fit import train
 
@@ -103,6 +104,28 @@ def test_report_holds_what_the_run_cost_and_reached(whole_run):
     assert json.loads((output / "report.json").read_text()) == report
     assert len(list((output / "samples").glob("*.png"))) == 4
     assert list((output / "tensorboard").rglob("events*"))
+
+
+def test_history_says_what_evaluate_gives_on_the_same_images(tmp_path, options):
+    small = {"filters": 4, "growth_rate": 4, "num_blocks": 1, "num_layers": 1}
+    folder = options["data"]["train"]
+    how = {
+        **options,
+        "model": {"preset": "rdn_rgb_x2", "overrides": small},
+        "data": {"train": folder, "phases": [{"steps": 2, "patch_size": 16, "batch_size": 1}]},
+        "degradation": {"name": "bicubic", "scale": 2},
+        "validation": {"data": folder, "crop": None},
+        "checkpoint_steps": 2,
+        "xla": False,
+    }
+    report = train(RunConfig.model_validate(how), tmp_path)
+    weights, scores = tmp_path / "weights.safetensors", tmp_path / "scores.json"
+    command.main(
+        ["--model", str(weights), "--data", folder, "--json", str(scores)], standalone_mode=False
+    )
+    (result,) = json.loads(scores.read_text())["results"]
+    assert report["final"]["val_psnr"] == pytest.approx(result["mean"]["psnr"], abs=1e-4)
+    assert result["protocol"]["crop_border"] == 2
 
 
 def test_finished_run_has_nothing_to_resume(options, whole_run, tmp_path):
