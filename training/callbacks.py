@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_rdanet.evaluation.evaluate import restore
+from keras_rdanet.evaluation.evaluate import padding_cells, restore
 from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample
 from keras_rdanet.files import replacing
 from keras_rdanet.image.io import Metadata, Picture, write_picture
@@ -149,7 +149,7 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Restore the samples and score them."""
         with averaged(self.model):
-            function = self.model.image_function()
+            function = padding_cells(self.model.image_function(), self.protocol)
             tile = "auto" if function.support == "nonlocal" else "off"
             restored = [restore(function, sample.degraded, tile) for sample in self.samples]
         scores = [

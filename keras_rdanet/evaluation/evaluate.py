@@ -152,8 +152,7 @@ def evaluate(
             image cannot be read, restored or scored; the message names it.
     """
     _check_suits(function, protocol, source, tile, ensemble)
-    if protocol.cells:
-        function = dataclasses.replace(function, multiple=math.lcm(function.multiple, 2))
+    function = padding_cells(function, protocol)
     restoring = self_ensemble(function) if ensemble else function
     count = min(len(source), limit or len(source))
     digest = hashlib.sha256()
@@ -191,6 +190,13 @@ def evaluate(
         images=tuple(scores),
         environment=environment(),
     )
+
+
+def padding_cells(function: ImageFunction, protocol: EvaluationProtocol) -> ImageFunction:
+    """Return a function that pads images by whole cells, where the protocol has cells."""
+    if not protocol.cells:
+        return function
+    return dataclasses.replace(function, multiple=math.lcm(function.multiple, 2))
 
 
 def restore(
