@@ -104,10 +104,11 @@ def choose_tile(
         return _even(function, height, side, overlap), _even(function, width, side, overlap)
     side = int(tile)
     needed = min(side, height) * min(side, width)
-    if function.support == "nonlocal" and needed > max(pixels, NONLOCAL_TILE**2):
+    largest = max(pixels, NONLOCAL_TILE**2)
+    if function.support == "nonlocal" and needed > largest:
         raise ValueError(
             f"{function.name} compares all positions, and memory does not suffice for tiles of "
-            f"{side}x{side} pixels; take at most {math.isqrt(pixels)}, or 'auto' for "
+            f"{side}x{side} pixels; take at most {math.isqrt(largest)}, or 'auto' for "
             f"{NONLOCAL_TILE}."
         )
     side = min(side, max(math.isqrt(max_pixels), MIN_TILE)) if max_pixels else side
