@@ -38,9 +38,19 @@ _NEED_RGB = ("bayer_mosaic", "camera_noise")
 
 
 def build_model(config: RunConfig) -> RestorationModel:
-    """The network, seeded by the run, with its starting weights if any."""
+    """The network, seeded by the run, with its starting weights if any.
+
+    Raises:
+        ValueError: if there is no such network or weights, or an override does not suit it.
+    """
     keras.utils.set_random_seed(config.seed)
     options = config.model
+    usual = registry.network(options.preset).PRESETS[options.preset]
+    for name, value in options.overrides.items():
+        if name in usual and not _alike(value, usual[name]):
+            raise ValueError(
+                f"`model.overrides.{name}` must be of the kind of {usual[name]!r}, got {value!r}."
+            )
     model = registry.build(
         options.preset,
         precision=config.precision,
@@ -54,6 +64,16 @@ def build_model(config: RunConfig) -> RestorationModel:
     if options.teacher:
         init_student(model, registry.load(options.teacher))
     return model
+
+
+def _alike(value, usual):
+    """Whether a value is of the kind of another; numbers are positive."""
+    if isinstance(usual, list | tuple):
+        items = value if isinstance(value, list | tuple) else []
+        return bool(items) and all(_alike(item, usual[0]) for item in items)
+    if isinstance(usual, float):
+        return type(value) in (int, float) and value > 0
+    return type(value) is type(usual) and (type(value) is not int or value > 0)
 
 
 @keras.saving.register_keras_serializable(package="keras_rdanet")

@@ -88,7 +88,7 @@ class PANet(RestorationModel):
             "num_blocks": 80,
             "channels": channels,
             "reduction": 2,
-            "res_scale": 1,
+            "res_scale": 1.0,
             "shared_prelu": True,
             "resize_mode": "scale_factor",
         }

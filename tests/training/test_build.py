@@ -9,7 +9,7 @@ from keras_rdanet.config import RunConfig
 from keras_rdanet.degradations.jpeg import compress
 from keras_rdanet.degradations.mosaic import mosaic
 from keras_rdanet.models import registry
-from keras_rdanet.training.build import DEGRADATIONS, build_batches
+from keras_rdanet.training.build import DEGRADATIONS, build_batches, build_model
 
 SMALL = {"filters": 4, "growth_rate": 4, "num_blocks": 1, "num_layers": 1}
 TASKS = {
@@ -153,3 +153,39 @@ def test_patches_that_do_not_suit_the_network(config, networks):
     jpeg = {"name": "jpeg", "quality": 10}
     with pytest.raises(ValueError, match=r"`patch_size` 17 .* multiples of 2"):
         build_batches(config(jpeg, data={"phases": odd}), networks["danet"])
+
+
+@pytest.mark.parametrize(
+    ("preset", "override", "value"),
+    [
+        ("rdn_rgb", "num_blocks", "three"),
+        ("rdn_rgb", "num_blocks", 0),
+        ("rdn_rgb", "num_blocks", True),
+        ("rdn_rgb", "predicts_noise", 1),
+        ("danet_rgb", "filters", 64),
+        ("danet_rgb", "filters", []),
+        ("danet_rgb", "filters", [64, 1.5]),
+        ("danet_rgb", "encoder", None),
+        ("panet_rgb", "res_scale", -0.1),
+        ("panet_rgb", "res_scale", "small"),
+    ],
+)
+def test_overrides_of_another_kind_are_named(config, preset, override, value):
+    run = config({"name": "bayer_mosaic"})
+    model = options.ModelOptions(preset=preset, overrides={override: value})
+    with pytest.raises(ValueError, match=rf"`model\.overrides\.{override}` must be of the kind of"):
+        build_model(run.model_copy(update={"model": model}))
+
+
+def test_overrides_may_be_lists_and_whole_numbers(config):
+    overrides = {**SMALL, "kernel_size": 5}
+    for preset, values in (
+        ("rdn_rgb", overrides),
+        ("danet_rgb", {"filters": [4, 4], "encoder_blocks": 1, "decoder_blocks": 1, "state": 4}),
+        ("panet_rgb", {"filters": 4, "num_blocks": 2, "res_scale": 1}),
+    ):
+        run = config({"name": "bayer_mosaic"})
+        model = options.ModelOptions(preset=preset, overrides=values)
+        made = build_model(run.model_copy(update={"model": model})).get_config()
+        for name, value in values.items():
+            assert made[name] == (tuple(value) if isinstance(value, list) else value)
