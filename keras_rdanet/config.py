@@ -371,10 +371,14 @@ def _override(values: dict, assignment: str) -> None:
         raise ValueError(f"An override reads key=value, got {assignment!r}.")
     *parents, last = key.strip().split(".")
     try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"Override {assignment!r}: what follows the = is not YAML.") from None
+    try:
         node: Any = values
         for parent in parents:
             node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})
-        node[int(last) if isinstance(node, list) else last] = yaml.safe_load(text)
+        node[int(last) if isinstance(node, list) else last] = value
     except (AttributeError, IndexError, TypeError, ValueError):
         raise ValueError(f"Override {assignment!r}: the config has no place {key!r}.") from None
 
@@ -394,7 +398,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold keys and values, as in configs/tsp_rdanet/gray.yaml.")
     for assignment in overrides:

@@ -107,6 +107,7 @@ def test_mix_shares_a_batch(path):
         ("data.phases=[]", "data.phases"),
         ("data.phases.3.steps=1", "no place"),
         ("seed", "key=value"),
+        ("seed=[1", "'seed=.1': what follows the = is not YAML"),
         ("checkpoint_steps.x=1", "no place"),
     ],
 )
@@ -140,5 +141,6 @@ def test_lost_key_is_named(path):
 @pytest.mark.parametrize("text", ["a: [", "just words", ""])
 def test_no_config_at_all(path, text):
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"run\.yaml"):
+    with pytest.raises(ValueError, match=r"run\.yaml") as raised:
         load_config(path)
+    assert "\n" not in str(raised.value)
