@@ -43,7 +43,8 @@ def init_student(
         if path not in found or found[path].shape != shape:
             has = f"of shape {found[path].shape}" if path in found else "not there"
             raise ValueError(
-                f"{path} has shape {shape} in the student; in the teacher it is {has}."
+                f"{path} has shape {shape} in the student; in the teacher it is {has}. "
+                "Take a teacher with the decoder and the channels of the student."
             )
     for path, variable in taken.items():
         variable.assign(found[path])
