@@ -1,4 +1,5 @@
 import importlib
+import json
 from itertools import product
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def test_scores_are_those_of_the_test_images(cifar100):
     row, (noisy, restored) = cifar100.score(model, images(), 0.255, 0.01)
     assert row["noisy"] == pytest.approx(-10 * np.log10(0.255**2 + 0.01**2), abs=0.02)
     assert row["restored"] == pytest.approx(-10 * np.log10(2e-4), abs=0.1)
-    assert row["clipped"] >= row["restored"]
+    assert row["restored clipped"] >= row["restored"]
+    assert row["noisy clipped"] >= row["noisy"]
     assert row["L1"] == pytest.approx(0.0117, abs=5e-4)
     assert row["notebook L1"] == 0.0086
     np.testing.assert_allclose(noisy - restored, 0.245, atol=1e-6)
@@ -66,7 +68,7 @@ def test_scores_are_those_of_the_test_images(cifar100):
 
 def test_plot_shows_every_run(cifar100, tmp_path):
     grid = list(product(cifar100.LEVELS, cifar100.LEVELS))
-    rows = [{"mean": m, "std": s, "noisy": 10, "clipped": 20} for m, s in grid]
+    rows = [{"mean": m, "std": s, "noisy": 10, "restored": 20} for m, s in grid]
     (tmp_path / "history.csv").write_text("step,loss\n1,0.5\n2,0.25\n")
     cifar100.plot(rows, [tmp_path] * 9, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
@@ -76,3 +78,23 @@ def test_config_is_the_experiment(cifar100):
     config = load_config(cifar100.CONFIG)
     assert config.degradation.sigma == pytest.approx(255 * 0.255)
     assert config.steps == 5 * -(-50_000 // 128)
+
+
+def test_the_command_runs_the_grid_and_names_what_is_missing(cifar100, tmp_path, monkeypatch):
+    write_binary(tmp_path / "train.bin", images(128))
+    write_binary(tmp_path / "test.bin", images())
+    small = {"filters": 4, "growth_rate": 4, "num_blocks": 1, "num_layers": 1}
+    config = tmp_path / "config.yaml"
+    text = cifar100.CONFIG.read_text(encoding="utf-8")
+    config.write_text(text.replace("preset: rdn_cifar", f"preset: rdn_cifar, overrides: {small}"))
+    monkeypatch.setattr(cifar100, "CONFIG", config)
+    monkeypatch.setattr(cifar100, "LEVELS", (0.255,))
+    out = tmp_path / "out"
+    line = ["--data", str(tmp_path), "--out", str(out), "--steps", "1"]
+    cifar100.main(line, standalone_mode=False)
+    (row,) = json.loads((out / "cifar100.json").read_text())["rows"]
+    assert row["noisy"] == pytest.approx(-10 * np.log10(2 * 0.255**2), abs=0.2)
+    assert {"plot.png", "samples.png", "cifar100.md"} <= {path.name for path in out.iterdir()}
+    (tmp_path / "test.bin").unlink()
+    with pytest.raises(OSError, match=r"test\.bin"):
+        cifar100.main(line, standalone_mode=False)
