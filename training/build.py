@@ -58,7 +58,13 @@ def build_model(config: RunConfig) -> RestorationModel:
         **options.overrides,
     )
     if options.weights:
-        model.set_weights(registry.load(options.weights).get_weights())
+        start = registry.load(options.weights)
+        if [tuple(v.shape) for v in start.variables] != [tuple(v.shape) for v in model.variables]:
+            raise ValueError(
+                f"`model.weights` {options.weights} are of another network than "
+                f"{options.preset} with the overrides of this run."
+            )
+        model.set_weights(start.get_weights())
     if options.widen:
         widen(registry.load(options.widen), model, config.seed)
     if options.teacher:
@@ -220,7 +226,7 @@ def build_batches(
     ]
 
     def phase_batches(index, phase, done):
-        _check_patches(phase.patch_size, model)
+        _check_patches(phase.patch_size, model, [degrade for _, degrade, _ in opened])
         sizes = [mix.patches(phase.batch_size) for mix in config.mix]
         sizes = [phase.batch_size - sum(sizes), *sizes]
         made = []
@@ -267,13 +273,16 @@ def build_batches(
     return dataset.map(lambda degraded, target: (degraded, _targets(model, target))).prefetch(2)
 
 
-def _check_patches(patch_size, model):
+def _check_patches(patch_size, model, degradations):
     side = model.multiple * model.scale
     if patch_size % side or patch_size < model.min_size * model.scale:
         raise ValueError(
             f"`patch_size` {patch_size} does not suit the network: "
             f"its patches must be multiples of {side}, at least {model.min_size * model.scale}."
         )
+    for degrade in degradations:
+        if degrade is not None:  # Refuses a size here in clear words, in a pipeline in a traceback.
+            degrade(tf.zeros((1, patch_size, patch_size, model.channels)), tf.zeros(2, tf.int32))
 
 
 def _joined(*batches):

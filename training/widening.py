@@ -31,6 +31,12 @@ def widen(narrow: keras.Model, wide: keras.Model, seed: int) -> None:
         raise ValueError(
             f"{wide.name} has other layers than {narrow.name}; it cannot start from it."
         )
+    colors = [network.input_shape[-1] for network in (narrow, wide)]
+    if colors[0] != colors[1]:
+        raise ValueError(
+            f"{narrow.name} takes images of {colors[0]} channels and {wide.name} of {colors[1]}; "
+            "widen a network of as many."
+        )
     transposed = {
         layer.kernel.path
         for layer in wide._flatten_layers()

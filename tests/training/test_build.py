@@ -155,6 +155,23 @@ def test_patches_that_do_not_suit_the_network(config, networks):
         build_batches(config(jpeg, data={"phases": odd}), networks["danet"])
 
 
+def test_patches_that_do_not_suit_the_degradation(config, networks):
+    blur = {"name": "motion_blur", "length": 25}
+    with pytest.raises(ValueError, match=r"^Kernels of 27x27 pixels are too large .* 12x12"):
+        build_batches(
+            config(blur, data={"phases": [{"steps": 4, "patch_size": 12, "batch_size": 1}]}),
+            networks["rgb"],
+        )
+
+
+@pytest.mark.parametrize("weights", ["tsp_rdanet_tiny_gray", "tsp_rdanet_tiny_rgb"])
+def test_weights_of_another_network_are_named(config, weights):
+    model = options.ModelOptions(preset="rdn_rgb", overrides=SMALL, weights=weights)
+    run = config({"name": "bayer_mosaic"}).model_copy(update={"model": model})
+    with pytest.raises(ValueError, match=rf"{weights} are of another network than rdn_rgb"):
+        build_model(run)
+
+
 @pytest.mark.parametrize(
     ("preset", "override", "value"),
     [

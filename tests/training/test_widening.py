@@ -6,8 +6,10 @@ from keras_rdanet.models import TSPRDANet
 from keras_rdanet.training.widening import widen
 
 
-def network(filters, use_bias=True):
-    return TSPRDANet(filters, 3, use_bias=use_bias, image_residual=True, initialization="uniform")
+def network(filters, channels=3, use_bias=True):
+    return TSPRDANet(
+        filters, channels, use_bias=use_bias, image_residual=True, initialization="uniform"
+    )
 
 
 def test_wide_network_computes_what_the_narrow_one_does():
@@ -31,3 +33,5 @@ def test_other_layers_are_refused():
         widen(network(8), network(16, use_bias=False), seed=0)
     with pytest.raises(ValueError, match="cannot be widened"):
         widen(network(16), network(24), seed=0)
+    with pytest.raises(ValueError, match=r"images of 1 channels and .* of 3"):
+        widen(network(8, channels=1), network(16), seed=0)
