@@ -166,15 +166,11 @@ class ImageOptions(_Options):
     train: str  # a folder of clean images, a packed folder, or the degraded side of pairs
     target: str | None = None  # the clean side of pairs
     layout: Layout | None = None  # of the pairs in `train`, if they are a public set
-    # Multiplies what the degraded side of pairs of one size adds to the clean one.
-    noise_gain: Annotated[Range, _range(0)] = 1.0
 
     @model_validator(mode="after")
     def _one_kind_of_pairs(self):
         if self.target is not None and self.layout is not None:
             raise ValueError("give `target`, or the `layout` of a public set, not both")
-        if self.noise_gain != 1.0 and not self.paired:
-            raise ValueError("`noise_gain` is of pairs; clean images have a `degradation`")
         return self
 
     @property

@@ -69,7 +69,6 @@ def test_mix_shares_a_batch(path):
     ("override", "message"),
     [
         ("optimizer.momentun=0.9", "optimizer.momentun: there is no such option"),
-        ("data.noise_gain=2", "`noise_gain` is of pairs"),
         ("model={preset: a, weights: b, teacher: c}", "one of `weights`, `widen` and `teacher`"),
         ("optimizer.weight_decay=0.1", "adam takes `l2`"),
         ("optimizer={name: adamw, l2: 0.1}", "takes `weight_decay`"),

@@ -76,7 +76,7 @@ def test_config_trains(config, images, tmp_path):
             f"data.train={images}",
             f"data.phases=[{{steps: 2, patch_size: {size}, batch_size: 1}}]",
             f"validation.data={images}",
-            "validation.crop=16",
+            "validation.crop=24",
             "validation.limit=1",
             "checkpoint_steps=2",
         ],

@@ -20,7 +20,6 @@ from keras_rdanet.models import registry
 from keras_rdanet.models.base import RestorationModel
 from keras_rdanet.training.distillation import init_student
 from keras_rdanet.training.mixup import mixup
-from keras_rdanet.training.noise_gain import noise_gain
 from keras_rdanet.training.schedules import CosineWithWarmup, MultiStep
 from keras_rdanet.training.widening import widen
 
@@ -214,31 +213,23 @@ def build_batches(
             network, or the run is over.
     """
     parts = [(config.data, config.degradation), *((mix, mix.degradation) for mix in config.mix)]
-    if model.scale != 1 and any(images.noise_gain != 1.0 for images, _ in parts):
-        raise ValueError(f"`noise_gain` is of pairs of one size; {model.name} enlarges.")
     opened = [
-        (
-            open_source(images, model.scale),
-            None if how is None else build_degradation(how, model),
-            images.noise_gain,
-        )
+        (open_source(images, model.scale), None if how is None else build_degradation(how, model))
         for images, how in parts
     ]
 
     def phase_batches(index, phase, done):
-        _check_patches(phase.patch_size, model, [degrade for _, degrade, _ in opened])
+        _check_patches(phase.patch_size, model, [degrade for _, degrade in opened])
         sizes = [mix.patches(phase.batch_size) for mix in config.mix]
         sizes = [phase.batch_size - sum(sizes), *sizes]
-        made = []
-        for number, ((source, degrade, gain), size) in enumerate(zip(opened, sizes, strict=True)):
-            seed = config.seed + index + 1000 * number
-            patches = pipeline.batches(
+        made = [
+            pipeline.batches(
                 source,
                 patch_size=phase.patch_size,
                 batch_size=size,
                 channels=model.channels,
                 degrade=degrade,
-                seed=seed,
+                seed=config.seed + index + 1000 * number,
                 start_step=done,
                 steps=phase.steps - done,
                 crops_per_image=config.data.crops_per_image,
@@ -246,10 +237,8 @@ def build_batches(
                 augment=config.data.augment,
                 scale=model.scale,
             )
-            if gain != 1.0:
-                steps = tf.data.Dataset.range(done, phase.steps)
-                patches = tf.data.Dataset.zip(steps, patches).map(noise_gain(gain, seed))
-            made.append(patches)
+            for number, ((source, degrade), size) in enumerate(zip(opened, sizes, strict=True))
+        ]
         if len(made) == 1:
             return made[0]
         return tf.data.Dataset.zip(*made).map(_joined)

@@ -116,23 +116,6 @@ def test_mix_takes_its_share_of_every_batch(config, networks, images):
     np.testing.assert_array_equal(resumed[0][0], data[3][0])
 
 
-def test_the_noise_of_pairs_is_multiplied(config, networks, images):
-    pairs = {"train": str(images / "noisy"), "target": str(images / "clean")}
-    amplified = config(data={**pairs, "noise_gain": 2.0})
-    data = collect(build_batches(amplified, networks["rgb"]))
-    for degraded, target in data:
-        np.testing.assert_array_equal(np.round(255 * (degraded - target)), 18)
-    ranged = config(data={**pairs, "noise_gain": (1, 3)})
-    whole, resumed = (
-        collect(build_batches(ranged, networks["rgb"], start_step=step)) for step in (0, 3)
-    )
-    np.testing.assert_array_equal(resumed[0][0], whole[3][0])
-    added = [float(255 * (d - t).mean()) for batch in whole for d, t in zip(*batch, strict=True)]
-    assert 9 <= min(added) < max(added) <= 27.01
-    with pytest.raises(ValueError, match="pairs of one size"):
-        build_batches(amplified, networks["x2"])
-
-
 @pytest.mark.parametrize(
     ("network", "degradation", "message"),
     [
