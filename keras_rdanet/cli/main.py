@@ -49,7 +49,14 @@ def main():
     except ModuleNotFoundError as error:
         _fail(f'{error.name} is not installed; pip install "keras-rdanet[train]" brings it')
     except (ValueError, ImportError, OSError) as error:
-        _fail(str(error))
+        _fail(_in_words(error))
+
+
+def _in_words(error):
+    """The message; of a failing system call the file and the reason, not its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def _fail(reason):

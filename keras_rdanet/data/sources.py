@@ -239,7 +239,8 @@ def _pair_source(partners, scale: int, faults: list[str], place: str) -> PairSou
         f for degraded, target in partners for f in _differences(degraded, target, scale)
     ]
     if faults:
-        raise ValueError(f"{len(faults)} mismatches in {place}: {shorten(faults)}.")
+        plural = "es" if len(faults) > 1 else ""
+        raise ValueError(f"{len(faults)} mismatch{plural} in {place}: {shorten(faults)}.")
     return PairSource(*map(tuple, zip(*partners, strict=True)))
 
 

@@ -184,7 +184,7 @@ def test_incomplete_public_sets_are_refused(tmp_path):
     write(tmp_path / "input" / "1.png")
     write(tmp_path / "input" / "2.png")
     write(tmp_path / "target" / "2.png")
-    with pytest.raises(ValueError, match=r"1 mismatches .*1\.png: no partner"):
+    with pytest.raises(ValueError, match=r"1 mismatch in .*1\.png: no partner"):
         layout("rain13k", tmp_path)
     with pytest.raises(ValueError, match=r"no degraded image .train. where the layout gopro"):
         layout("gopro", tmp_path, split="train")
