@@ -69,6 +69,9 @@ class _Tile(click.ParamType):
     help="Of gaussian_noise, in gray levels of 0-255; may be repeated; 15, 25 and 50 by default.",
 )
 @click.option(
+    "--mean", type=float, help="Of the noise of gaussian_noise, in gray levels; 0 by default."
+)
+@click.option(
     "--quality",
     "qualities",
     type=click.IntRange(1, 100),
@@ -109,6 +112,7 @@ def evaluate(
     split,
     task,
     sigmas,
+    mean,
     qualities,
     crop_border,
     baselines,
@@ -130,7 +134,7 @@ def evaluate(
     if (layout and pairs) or (split and not layout):
         raise click.UsageError("--layout is of --data, and --split of --layout.")
     paired = bool(pairs or layout)
-    task = _task_of_options(task, sigmas, qualities, crop_border, paired)
+    task = _task_of_options(task, sigmas, mean, qualities, crop_border, paired)
     if sheet_file is not None:
         import numpy as np
 
@@ -163,7 +167,7 @@ def evaluate(
         border = tasks.CROP_BORDERS.get(layout) if crop_border is None else crop_border
         protocols = [tasks.pair_protocol(task, function.scale, border)]
     else:
-        protocols = tasks.clean_protocols(task, function.scale, sigmas, qualities)
+        protocols = tasks.clean_protocols(task, function.scale, sigmas, qualities, mean or 0.0)
     methods = [Method(function, tile=tile, details=details)]
     if self_ensemble:
         methods.append(Method(function, tile=tile, ensemble=True, details=details))
@@ -194,10 +198,11 @@ def _source(data, pairs, layout, split, scale):
     return sources.folder(data, recursive=False)
 
 
-def _task_of_options(task, sigmas, qualities, crop_border, paired):
+def _task_of_options(task, sigmas, mean, qualities, crop_border, paired):
     """The task that --task or options of one task name; None if there are none."""
     for option, given, owner in (
         ("--sigma", sigmas, "gaussian_noise"),
+        ("--mean", mean is not None, "gaussian_noise"),
         ("--quality", qualities, "jpeg"),
         ("--crop-border", crop_border is not None, "bicubic"),
     ):

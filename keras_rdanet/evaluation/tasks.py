@@ -78,7 +78,11 @@ def task_of(model: str | Path, function: ImageFunction) -> str | None:
 
 
 def clean_protocols(
-    task: str, scale: int = 1, sigmas: Sequence[float] = (), qualities: Sequence[int] = ()
+    task: str,
+    scale: int = 1,
+    sigmas: Sequence[float] = (),
+    qualities: Sequence[int] = (),
+    mean: float = 0.0,
 ) -> list[EvaluationProtocol]:
     """Return the protocols of a task on clean images, one for each level.
 
@@ -87,12 +91,13 @@ def clean_protocols(
         scale: Of the network.
         sigmas: Of Gaussian noise; `SIGMAS` if empty.
         qualities: Of JPEG; `QUALITIES` if empty.
+        mean: Of Gaussian noise.
 
     Raises:
         ValueError: if the task is super-resolution and the network does not enlarge.
     """
     if task == "gaussian_noise":
-        return [GaussianNoise(sigma) for sigma in sigmas or SIGMAS]
+        return [GaussianNoise(sigma, mean=mean) for sigma in sigmas or SIGMAS]
     if task == "jpeg":
         return [JPEG(quality) for quality in qualities or QUALITIES]
     if task == "bicubic":

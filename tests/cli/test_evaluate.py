@@ -76,6 +76,17 @@ def test_scores_are_printed_and_written(weights, images, tmp_path):
     assert read_picture(tmp_path / "s.png").samples.shape[-1] == 3
 
 
+def test_noise_may_have_a_mean(weights, images, tmp_path):
+    line = ["--model", weights, "--data", images, "--sigma", 1, "--json", tmp_path / "s.json"]
+    degraded = []
+    for mean in (0, 20):
+        assert run(*line, "--mean", mean).exit_code == 0
+        (result,) = json.loads((tmp_path / "s.json").read_text())["results"]
+        degraded.append(result["mean"]["psnr_degraded"])
+    assert degraded[0] > 45
+    assert degraded[1] == pytest.approx(20 * np.log10(255 / 20), abs=0.5)
+
+
 def test_limit_and_baselines(weights, images):
     done = run("--model", weights, "--data", images, "--sigma", 25, "--limit", 1, "--baselines")
     assert done.exit_code == 0, done.output
@@ -141,6 +152,7 @@ def test_pairs_of_different_sizes_are_named(weights, images, tmp_path):
         (["--data", "{images}", "--crop-border", "2"], "--crop-border is not of clean images"),
         (["--data", "{images}", "--sigma", "25", "--quality", "9"], "belongs to --task jpeg"),
         (["--data", "{images}", "--task", "jpeg", "--sigma", "25"], "to --task gaussian_noise"),
+        (["--data", "{images}", "--task", "jpeg", "--mean", "25"], "to --task gaussian_noise"),
         (["--pairs", "{images}", "{images}", "--layout", "cc"], "--layout is of --data"),
         (["--data", "{images}", "--split", "test"], "--split of --layout"),
         (["--data", "{images}", "--layout", "cc", "--sigma", "25"], "--sigma is not of pairs"),
