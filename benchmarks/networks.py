@@ -226,7 +226,10 @@ def settings(config, short, folder, scale):
         "schedule": cosine,
         "checkpoint_steps": short.steps // 4,
         "precision": "float32",
+        # One that remembers a whole run of full length would remember the start of a short one.
+        "optimizer.ema": min(config.optimizer.ema, 0.9),
     }
+    changes |= {f"mix.{i}.train": data / "train" for i in range(len(config.mix))}
     if config.model.teacher:
         changes["model.teacher"] = None
     if config.model.weights or config.model.widen:
@@ -350,12 +353,13 @@ class Row:
 
     def _level(self):
         """How strong the degradation of the evaluation is."""
-        for option in ("sigma", "quality"):
+        line = []
+        for option in ("sigma", "mean", "quality"):
             level = getattr(self.options.degradation, option, None)
             if level is not None:
                 level = 25 if isinstance(level, tuple) and option == "sigma" else level
-                return [f"--{option}", level[0] if isinstance(level, tuple) else level]
-        return []
+                line += [f"--{option}", level[0] if isinstance(level, tuple) else level]
+        return line
 
     def restore(self):
         """A photo of odd size, by tiles."""
