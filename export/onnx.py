@@ -168,6 +168,9 @@ def _join_biases(node, graph):
     name = f"{node.name}/bias"
     graph.initializer.append(onnx.numpy_helper.from_array(np.sum(biases, axis=0), name))
     node.input[2:] = [name]
+    used = {name for other in graph.node for name in other.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
 
 
 def _pad_explicitly(node):

@@ -46,6 +46,7 @@ MIN_RANGE = 1e-2
 
 Op = flatbuffer.BuiltinOperator
 _NOT = "no_quantize"
+_MOVING = (Op.REDUCE_MAX, Op.DEPTH_TO_SPACE)
 _ALL = qtyping.TFLOperationName.ALL_SUPPORTED
 _BOUNDARY = (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
 
@@ -180,7 +181,7 @@ def to_int8(content: bytes, ranges: Ranges, mixture: Mixture = Mixture()) -> byt
     """
     quantizer = Quantizer(content, recipe.static_wi8_ai8())
     _keep_float(quantizer, content, mixture)
-    return _with_integer_maxima(_quantized(quantizer, ranges))
+    return _moving_integers(_quantized(quantizer, ranges))
 
 
 def to_full_int8(content: bytes, ranges: Ranges) -> bytes:
@@ -193,7 +194,7 @@ def to_full_int8(content: bytes, ranges: Ranges) -> bytes:
     image = {"min": np.zeros(1, np.float32), "max": np.ones(1, np.float32)}
     names = [graph.tensors[i].name.decode() for i in (*graph.inputs, *graph.outputs)]
     fixed = {**ranges, **dict.fromkeys(names, image)}
-    return _with_integer_maxima(_quantized(Quantizer(content, recipe.static_wi8_ai8()), fixed))
+    return _moving_integers(_quantized(Quantizer(content, recipe.static_wi8_ai8()), fixed))
 
 
 def layers_of(content: bytes) -> tuple[str, ...]:
@@ -325,15 +326,15 @@ def _quantized(quantizer: Quantizer, ranges: Ranges | None = None) -> bytes:
     return bytes(result.quantized_model)
 
 
-def _with_integer_maxima(content: bytes) -> bytes:
-    """Take channel maxima of int8 values, which the quantizer turns to float32 for it."""
+def _moving_integers(content: bytes) -> bytes:
+    """Keep values int8 in operations that only choose or move them, which the quantizer lacks."""
     model = flatbuffer.read_model_from_bytearray(bytearray(content))
     graph = model.subgraphs[0]
     codes = [flatbuffer.get_builtin_code_from_operator_code(code) for code in model.operatorCodes]
     maker = {operator.outputs[0]: operator for operator in graph.operators}
     for operator in graph.operators:
         before = maker.get(operator.inputs[0]) if len(operator.inputs) else None
-        if codes[operator.opcodeIndex] != Op.REDUCE_MAX or before is None:
+        if codes[operator.opcodeIndex] not in _MOVING or before is None:
             continue
         source, result = graph.tensors[before.inputs[0]], graph.tensors[operator.outputs[0]]
         after = [one for one in graph.operators if operator.outputs[0] in one.inputs]

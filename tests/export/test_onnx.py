@@ -8,6 +8,8 @@ from keras_rdanet.export import metadata as meta
 from keras_rdanet.export.onnx import export_onnx, export_qdq, read_metadata
 from keras_rdanet.inference.open import open_model
 from keras_rdanet.layers import pyramid_attention
+from keras_rdanet.layers.resampling import BilinearUpsampling
+from keras_rdanet.layers.wavelet import HaarTransform, InverseHaarTransform
 from keras_rdanet.models import registry
 from keras_rdanet.models.base import RestorationModel
 
@@ -52,6 +54,27 @@ def test_an_enlarged_output_has_its_own_sizes(tmp_path):
     assert_same(model, path, [(1, 9, 8), (2, 7, 12)])
     sizes = [d.dim_param for d in onnx.load(path).graph.output[0].type.tensor_type.shape.dim]
     assert sizes == ["N", "2H", "2W", ""]
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Resizing(RestorationModel):
+    """The changes of size that no other network here has."""
+
+    def __init__(self):
+        degraded = keras.Input((None, None, 3), name="degraded")
+        halves = HaarTransform()(degraded)
+        restored = BilinearUpsampling()(halves[..., 3:6])
+        super().__init__(
+            degraded, keras.layers.Add()([InverseHaarTransform()(halves), restored, degraded])
+        )
+        self.channels = 3
+
+
+def test_changes_of_size_convert_for_any_size(color, tmp_path):
+    model, metadata = Resizing(), read_metadata(onnx.load(color[1]))
+    path = export_onnx(model, tmp_path / "resizing.onnx", metadata)
+    assert_same(model, path, [(1, 10, 8), (2, 6, 14)])
+    assert {"DepthToSpace", "Resize"} <= {node.op_type for node in onnx.load(path).graph.node}
 
 
 def test_attention_over_the_whole_picture_converts_in_chunks(tmp_path, monkeypatch):
