@@ -20,6 +20,7 @@ from keras_rdanet.export.calibration import CalibrationTiles
 from keras_rdanet.export.litert import open_file
 from keras_rdanet.export.tflite import QUANTIZATION_NAME, TFLiteExporter, convert, export_tflite
 from keras_rdanet.image.io import to_samples
+from keras_rdanet.layers.deformable import DeformableConv2D, steering_conv
 from keras_rdanet.layers.pyramid_attention import PyramidAttention
 from keras_rdanet.layers.resampling import BilinearUpsampling, PixelShuffle
 from keras_rdanet.layers.wavelet import HaarTransform, InverseHaarTransform
@@ -168,16 +169,22 @@ def test_a_file_of_free_size_takes_any(model, metadata, tmp_path):
 
 @keras.saving.register_keras_serializable(package="tests")
 class Resizing(RestorationModel):
-    """Every change of size, and attention to the whole picture in two parts for tiles of 12."""
+    """Every change of size, and attention to the whole picture in two parts for tiles of 12.
+
+    That has a matrix in float64 for a free size, which gets a deformable convolution.
+    """
 
     support = "nonlocal"
     multiple = min_size = 2
     scale = 2
 
-    def __init__(self, attention=True):
+    def __init__(self, free):
         degraded = keras.Input((None, None, 2), name="degraded")
         x = InverseHaarTransform()(HaarTransform()(degraded))
-        x = PyramidAttention(2, 1, 1, "size_ratio", 4 * 72 * 475)(x) if attention else x
+        if free:
+            x = DeformableConv2D(2)([x, steering_conv()(x)])
+        else:
+            x = PyramidAttention(2, 1, 1, "size_ratio", 4 * 72 * 475)(x)
         x = PixelShuffle(2)(keras.layers.Conv2D(8, 3, padding="same")(x))
         restored = keras.layers.Add()([x, BilinearUpsampling()(degraded)])
         super().__init__(degraded, restored)
@@ -186,7 +193,7 @@ class Resizing(RestorationModel):
 
 @pytest.mark.parametrize(("size", "free"), [(12, False), (10, True)])
 def test_layers_convert_to_what_gpus_take(tmp_path, size, free):
-    model = Resizing(attention=not free)  # attention has a matrix in float64 for a free size
+    model = Resizing(free)
     (tmp_path / "x.tflite").write_bytes(convert(model, None if free else size))
     found = audit(tmp_path / "x.tflite")
     assert found["operations"]["DEPTH_TO_SPACE"] == 2
