@@ -6,14 +6,18 @@ import numpy as np
 
 from keras_rdanet.export import metadata as meta
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.profiling import usable_cores
 
 
-def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
+def open_file(
+    path: str | Path, precision: str | None = None, *, threads: int | None = None
+) -> ImageFunction:
     """Open an `.onnx` file that keras-rdanet wrote; needs neither Keras nor TensorFlow.
 
     Args:
         path: The file.
         precision: What the file computes in, or `None`.
+        threads: For the session; by default all usable cores.
 
     Raises:
         ValueError: if the file is damaged or was not written by keras-rdanet,
@@ -29,8 +33,10 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
         ) from error
     path = Path(path)
     content = path.read_bytes()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
     try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its kinds of errors have no common base
         raise ValueError(f"{path} is damaged or no ONNX file that can be run here.") from error
     texts = session.get_modelmeta().custom_metadata_map

@@ -27,6 +27,7 @@ from ai_edge_quantizer.quantizer import AlgorithmName, Quantizer
 from ai_edge_quantizer.recipe_manager import RecipeManager
 
 from keras_rdanet.export.calibration import CalibrationTiles
+from keras_rdanet.profiling import usable_cores
 
 Ranges = dict[str, dict[str, np.ndarray]]
 # The same before tiles are summarised: one value a tile.
@@ -71,13 +72,12 @@ _GATES = ("MUL", "LOGISTIC", "MEAN", "SUM", "DIV", "SOFTMAX", "TANH")
 MIXTURES = (Mixture(), Mixture(_SUMS), Mixture(_SUMS + _GATES))
 
 
-def observe(content: bytes, tiles: np.ndarray, threads: int = 4) -> Observations:
+def observe(content: bytes, tiles: np.ndarray) -> Observations:
     """Record the smallest and the largest value of every tensor in every tile.
 
     Args:
         content: A TFLite file in float32.
         tiles: `(N, side, side, C)` float32, of the size that the file takes.
-        threads: For the interpreter.
     """
     recipes = RecipeManager()
     recipes.load_quantization_recipe(recipe.static_wi8_ai8())
@@ -85,7 +85,7 @@ def observe(content: bytes, tiles: np.ndarray, threads: int = 4) -> Observations
         # The other mode keeps all tensors: gigabytes for a tile of 256 pixels.
         observer = calibrator.Calibrator(
             content,
-            num_threads=threads,
+            num_threads=usable_cores(),
             mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
             qsv_update_func=_append,
         )
@@ -291,7 +291,7 @@ def _scorer(content: bytes, tiles: CalibrationTiles, count: int) -> Callable[[by
 
 def _errors(content: bytes, tiles: CalibrationTiles, picked: np.ndarray) -> np.ndarray:
     """The mean squared errors of some tiles, clipped as pictures are."""
-    interpreter = Interpreter(model_content=content, num_threads=4)
+    interpreter = Interpreter(model_content=content, num_threads=usable_cores())
     source = interpreter.get_input_details()[0]["index"]
     interpreter.resize_tensor_input(source, (1, *tiles.degraded.shape[1:]))
     interpreter.allocate_tensors()
