@@ -4,6 +4,7 @@ import collections
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,8 @@ def publish(
 
     Beside them come `report.md`, a line for every file, and in `reports` what
     was measured about each: JSON, Markdown and a picture. Of a file that
-    misses its gate nothing stays but its line.
+    misses its gate nothing stays but its line. A float32 ONNX file gets a
+    `trtexec` command and a Python script beside it, see `write_tensorrt`.
 
     Args:
         subject: The network.
@@ -80,6 +82,7 @@ def publish(
             report, sheet = prove(subject, format, variant, Path(work))
             if report.parity is not None and (report.passed or force):
                 _move_copy(Path(work) / report.file, out / report.file)
+                report = replace(report, companions=_companions(subject, out / report.file))
                 reporting.write(report, out / REPORTS, sheet)
             reports.append(report)
             reporting.write_summary(reports, out / SUMMARY)
@@ -163,6 +166,20 @@ def _audit(format, path):
     from keras_rdanet.export.audit import audit
 
     return audit(path)
+
+
+def _companions(subject, path):
+    """Write what makes a TensorRT engine of an ONNX file; return the names."""
+    if path.name != file_name("onnx", "fp32"):
+        return ()
+    from keras_rdanet.export.tensorrt import Profile, write_tensorrt
+
+    size = subject.size
+    # The memory of networks that compare all positions grows with the square of the area.
+    ends = (size, size) if subject.metadata.support == "nonlocal" else (64, 512)
+    least, most = min(ends[0], size), max(ends[1], size)
+    profile = Profile((1, least, least), (1, size, size), (1, most, most))
+    return tuple(made.name for made in write_tensorrt(path, profile=profile))
 
 
 def _move_copy(source: Path, target: Path) -> None:

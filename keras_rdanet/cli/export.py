@@ -113,6 +113,8 @@ def _line(report, force):
     figures = {key: value for key, value in report.row().items() if value is not None}
     del figures["file"], figures["verdict"]
     line = ", ".join([report.file, *(f"{key} {value}" for key, value in figures.items())])
+    if report.companions:
+        line += f"; for TensorRT: {', '.join(report.companions)}"
     if report.passed:
         return line
     published = "published all the same" if force and report.parity else "not published"
