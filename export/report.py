@@ -186,6 +186,7 @@ def _figures(parity):
     return {
         "max error": f"{parity.max_abs_error:.1e}",
         "agreement dB": f"{parity.agreement:.1f}",
+        "pictures": parity.pictures,
         "PSNR dB": f"{parity.psnr:.3f}",
         "loss dB": f"{parity.psnr_loss:.3f}",
         "speed, Keras = 1": f"{parity.speedup:.2f}",
