@@ -67,7 +67,8 @@ def publish(
     Raises:
         ValueError: if quantized files are wanted without pictures for calibration.
         ImportError: if a converter is not installed.
-        OSError: if the folder cannot be written.
+        OSError: if the folder cannot be written, or holds something else under
+            the name of a file.
     """
     quantized = [variant for _, variant in wanted if variant in CALIBRATED]
     if quantized and subject.calibration is None:
@@ -75,6 +76,8 @@ def publish(
             f"{quantized[0]} learns its ranges from pictures: give a folder of them (--data), "
             f"or leave {quantized[0]} out (--variants)."
         )
+    for name in (file_name(*pair) for pair in wanted):
+        _check_replaceable(out / name)
     out.mkdir(parents=True, exist_ok=True)
     reports = []
     with tempfile.TemporaryDirectory(prefix=".", dir=out) as work:
@@ -180,6 +183,14 @@ def _companions(subject, path):
     least, most = min(ends[0], size), max(ends[1], size)
     profile = Profile((1, least, least), (1, size, size), (1, most, most))
     return tuple(made.name for made in write_tensorrt(path, profile=profile))
+
+
+def _check_replaceable(path):
+    """Refuse to put an export in place of what is none."""
+    if path.is_dir() and not (path / "saved_model.pb").is_file():
+        raise FileExistsError(f"{path} is a folder but no export; move it or name another --out.")
+    if path.is_file() and path.name == file_name("saved_model", "fp32"):
+        raise FileExistsError(f"{path} is a file; move it or name another --out.")
 
 
 def _move_copy(source: Path, target: Path) -> None:

@@ -94,6 +94,14 @@ def test_force_publishes_it_all_the_same_and_the_report_says_so(subject, tmp_pat
     assert "**loses" in (tmp_path / "reports" / "saved_model.md").read_text()
 
 
+def test_what_is_no_export_is_not_replaced(subject, tmp_path):
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model" / "mine.txt").write_text("dear")
+    with pytest.raises(FileExistsError, match="saved_model is a folder but no export; move it"):
+        list(publish.publish(subject, [SAVED_MODEL], tmp_path, force=True))
+    assert [path.name for path in tmp_path.rglob("*")] == ["saved_model", "mine.txt"]
+
+
 def test_a_format_that_cannot_take_the_network_does_not_stop_the_others(
     subject, tmp_path, monkeypatch
 ):
