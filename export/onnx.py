@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from keras_rdanet.export import metadata as meta
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
+from keras_rdanet.export.onnx_runtime import open_session
 from keras_rdanet.files import replacing
-from keras_rdanet.profiling import usable_cores
 
 OPSET = 18
 # What int8 is worth doing in: the rest is cheap and loses precision.
@@ -123,8 +123,6 @@ def read_metadata(proto: onnx.ModelProto) -> meta.ExportMetadata:
 
 def _ranges(proto, calibration):
     """The smallest and largest value of each tensor that may be quantized, in most tiles."""
-    import onnxruntime
-
     watched = onnx.shape_inference.infer_shapes(proto)
     names = _activations(watched)
     outputs = []
@@ -137,13 +135,7 @@ def _ranges(proto, calibration):
     watched.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ()) for name in outputs
     )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cores()
-    # Threads that wait spin otherwise, which costs several times the work on a busy machine.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(watched.SerializeToString())
     found = [session.run(outputs, {INPUT: np.asarray(tile, np.float32)}) for tile in calibration]
     if not found:
         raise ValueError("`calibration` holds no tiles; int8 is scaled by what they contain.")
