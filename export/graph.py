@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_rdanet.layers.convolution import native_dilation
+from keras_rdanet.layers.native import native_forms
 
 INPUT = "degraded"
 OUTPUT = "restored"
@@ -42,7 +42,7 @@ def restore_function(model) -> Callable[[tf.Tensor], tf.Tensor]:
     last = model.stages[-1] if model.stages else None
 
     def restore(degraded):
-        with native_dilation():
+        with native_forms():
             outputs = model(degraded, training=False)
         return tf.identity(outputs[last] if last else outputs, name=OUTPUT)
 

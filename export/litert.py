@@ -1,6 +1,5 @@
 """TFLite files as functions from images to images, with LiteRT and NumPy alone."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from keras_rdanet.export import metadata as meta
 from keras_rdanet.image.io import to_float, to_samples
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.profiling import usable_cores
 
 
 def open_file(
@@ -21,7 +21,7 @@ def open_file(
     Args:
         path: The file.
         precision: What the file computes in, or `None`.
-        threads: For the interpreter; by default all cores.
+        threads: For the interpreter; by default all usable cores.
 
     Raises:
         ValueError: if the file is damaged or was not written by keras-rdanet,
@@ -39,7 +39,7 @@ def open_file(
     content = path.read_bytes()
     metadata = meta.from_json(_text(content, path))
     try:
-        interpreter = Interpreter(model_content=content, num_threads=threads or os.cpu_count())
+        interpreter = Interpreter(model_content=content, num_threads=threads or usable_cores())
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} is damaged, or this LiteRT cannot run it: {error}") from error

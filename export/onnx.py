@@ -1,10 +1,7 @@
 """A network as an ONNX file, for ONNX Runtime, TensorRT and whatever else reads it."""
 
-import contextlib
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +10,17 @@ import tensorflow as tf
 
 from keras_rdanet.export import metadata as meta
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
+from keras_rdanet.export.onnx_runtime import open_session
 from keras_rdanet.files import replacing
 
 OPSET = 18
 # What int8 is worth doing in: the rest is cheap and loses precision.
 QUANTIZED = ("Conv", "ConvTranspose", "Concat", "Relu")
+
+# Share of the calibration tiles whose extremes eight bits represent. With all of them the
+# tiny RGB weights lose 0.158 dB at sigma 25 on crops of Kodak and flat green moves by 2.2 gray
+# levels; with this share 0.116 dB and 1.6 (1.3 in float32).
+COVERAGE = 0.95
 
 
 def export_onnx(model, path: str | Path, metadata: meta.ExportMetadata, *, opset=OPSET) -> Path:
@@ -63,7 +66,9 @@ def export_qdq(
     """Write a file of `export_onnx` again with convolutions in int8 (QDQ).
 
     Weights are int8 for each channel. Activations are uint8, which CPUs
-    compute three times as fast as int8.
+    compute three times as fast as int8. The convolutions that see the picture
+    and those that make it stay in float32: they cost nothing measurable, and
+    a third of what int8 loses (0.074 instead of 0.116 dB, see `COVERAGE`) is theirs.
 
     Args:
         source: The float32 file.
@@ -79,41 +84,30 @@ def export_qdq(
         ValueError: if there is no calibration data.
         OSError: if a file cannot be read or written.
     """
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        QuantFormat,
-        QuantType,
-        quantize_static,
+    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+
+    proto = onnx.load(source)
+    quantizer = QDQQuantizer(
+        proto,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, _ranges(proto, calibration)),
+        nodes_to_quantize=[],
+        nodes_to_exclude=_ends(proto.graph),
+        op_types_to_quantize=list(QUANTIZED),
+        extra_options={"ActivationSymmetric": symmetric},
     )
-
-    tiles = iter(calibration)
-    first = next(tiles, None)
-    if first is None:
-        raise ValueError("`calibration` holds no tiles; int8 is scaled by what they contain.")
-
-    remaining = chain([first], tiles)
-
-    class Tiles(CalibrationDataReader):
-        def get_next(self):
-            tile = next(remaining, None)
-            return None if tile is None else {INPUT: np.asarray(tile, np.float32)}
-
-    with replacing(path) as temporary, _without_advice():
-        quantize_static(
-            source,
-            temporary,
-            Tiles(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTIZED),
-            per_channel=True,
-            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={"ActivationSymmetric": symmetric},
-        )
-        proto = onnx.load(temporary)
-        _set_variant(proto, "int8")
-        onnx.checker.check_model(proto, full_check=True)
-        onnx.save(proto, temporary)
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    made = quantizer.model.model
+    metadata = replace(read_metadata(proto), variant="int8")
+    onnx.helper.set_model_props(made, {meta.FILE_NAME: metadata.to_json()})
+    onnx.checker.check_model(made, full_check=True)
+    with replacing(path) as temporary:
+        onnx.save(made, temporary)
     return Path(path)
 
 
@@ -127,23 +121,77 @@ def read_metadata(proto: onnx.ModelProto) -> meta.ExportMetadata:
     return meta.from_json(texts.get(meta.FILE_NAME, ""))
 
 
-@contextlib.contextmanager
-def _without_advice():
-    """Keep ONNX Runtime from advising to optimise the file first, which changes nothing here."""
+def _ranges(proto, calibration):
+    """The smallest and largest value of each tensor that may be quantized, in most tiles."""
+    watched = onnx.shape_inference.infer_shapes(proto)
+    names = _activations(watched)
+    outputs = []
+    for name in names:
+        for kind in ("ReduceMin", "ReduceMax"):
+            outputs.append(f"{name}:{kind}")
+            node = onnx.helper.make_node(kind, [name], outputs[-1:], keepdims=0)
+            watched.graph.node.append(node)
+    del watched.graph.output[:]
+    watched.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ()) for name in outputs
+    )
+    session = open_session(watched.SerializeToString())
+    found = [session.run(outputs, {INPUT: np.asarray(tile, np.float32)}) for tile in calibration]
+    if not found:
+        raise ValueError("`calibration` holds no tiles; int8 is scaled by what they contain.")
+    low = np.quantile(found, 1 - COVERAGE, axis=0)[0::2]
+    high = np.quantile(found, COVERAGE, axis=0)[1::2]
+    return {
+        name: tuple(np.float32([end]) for end in ends)
+        for name, *ends in zip(names, low, high, strict=True)
+    }
 
-    def is_other(record):
-        return "pre-processing" not in record.getMessage()
 
-    logging.getLogger().addFilter(is_other)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeFilter(is_other)
+def _activations(proto):
+    """The float tensors that operations in `QUANTIZED` take or give."""
+    graph = proto.graph
+    values = {v.name: v for v in (*graph.input, *graph.output, *graph.value_info)}
+    touched = {
+        name
+        for node in graph.node
+        if node.op_type in QUANTIZED
+        for name in (*node.input, *node.output)
+    }
+    return [
+        name
+        for name in sorted(touched & values.keys())
+        if values[name].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    ]
 
 
-def _set_variant(proto, variant):
-    metadata = replace(read_metadata(proto), variant=variant)
-    onnx.helper.set_model_props(proto, {meta.FILE_NAME: metadata.to_json()})
+def _ends(graph):
+    """The names of the convolutions that see the input, and of those that make the output."""
+    makers = {name: node for node in graph.node for name in node.output}
+    readers = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    forward = _first_convolutions(INPUT, lambda name: readers.get(name, []), "output")
+    backward = _first_convolutions(
+        OUTPUT, lambda name: [makers[name]] if name in makers else [], "input"
+    )
+    return sorted(forward | backward)
+
+
+def _first_convolutions(start, neighbours, side):
+    """Those that are met first on every way from a tensor."""
+    found, seen, ahead = set(), set(), [start]
+    while ahead:
+        name = ahead.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        for node in neighbours(name):
+            if node.op_type in ("Conv", "ConvTranspose"):
+                found.add(node.name)
+            else:
+                ahead.extend(getattr(node, side))
+    return found
 
 
 def _convert(model, opset):
@@ -168,6 +216,9 @@ def _join_biases(node, graph):
     name = f"{node.name}/bias"
     graph.initializer.append(onnx.numpy_helper.from_array(np.sum(biases, axis=0), name))
     node.input[2:] = [name]
+    used = {name for other in graph.node for name in other.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
 
 
 def _pad_explicitly(node):

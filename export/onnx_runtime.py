@@ -6,14 +6,18 @@ import numpy as np
 
 from keras_rdanet.export import metadata as meta
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.profiling import usable_cores
 
 
-def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
+def open_file(
+    path: str | Path, precision: str | None = None, *, threads: int | None = None
+) -> ImageFunction:
     """Open an `.onnx` file that keras-rdanet wrote; needs neither Keras nor TensorFlow.
 
     Args:
         path: The file.
         precision: What the file computes in, or `None`.
+        threads: For the session; by default all usable cores.
 
     Raises:
         ValueError: if the file is damaged or was not written by keras-rdanet,
@@ -22,7 +26,7 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
         OSError: if it cannot be read.
     """
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
     except ModuleNotFoundError as error:
         raise ImportError(
             ".onnx files need ONNX Runtime; pip install 'keras-rdanet[export]' or onnxruntime."
@@ -30,7 +34,7 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
     path = Path(path)
     content = path.read_bytes()
     try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        session = open_session(content, threads)
     except Exception as error:  # its kinds of errors have no common base
         raise ValueError(f"{path} is damaged or no ONNX file that can be run here.") from error
     texts = session.get_modelmeta().custom_metadata_map
@@ -44,3 +48,20 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
         return restored
 
     return meta.image_function(meta.from_json(texts[meta.FILE_NAME]), restore, path.name, precision)
+
+
+def open_session(content: bytes, threads: int | None = None):
+    """Open an ONNX file on the CPU, with threads that do not spin while they wait.
+
+    Spinning ones cost a machine that has other work several times what they compute.
+
+    Args:
+        content: Of the file.
+        threads: By default all usable cores.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -120,7 +120,7 @@ def subject_of(
     data: Path | None = None,
     test: Path | None = None,
     size: int | None = None,
-    pictures: int = 12,
+    pictures: int = 8,
     calibrate: bool = False,
 ) -> Subject:
     """Prepare the pictures that prove the exports of a network.
@@ -146,19 +146,19 @@ def subject_of(
             f"{metadata.name} takes sizes from {model.min_size} in steps of {model.multiple}, "
             f"not {size}."
         )
+    if calibrate and data is None:
+        raise ValueError("Calibration learns ranges from pictures; give a folder of them.")
+    function = model.image_function(metadata.name)
+    protocol = proving_protocol(metadata.task, model.scale)
+    proving = test or data
+    samples = crops(protocol, _source(proving), function, size, pictures)
     calibration = None
     if calibrate:
-        if data is None:
-            raise ValueError("Calibration learns ranges from pictures; give a folder of them.")
         calibration = calibration_tiles(
             folder(data),
             channels=model.channels,
             degrade=calibrating_degradation(metadata.task, model.scale),
         )
-    function = model.image_function(metadata.name)
-    protocol = proving_protocol(metadata.task, model.scale)
-    samples = crops(protocol, _source(test or data), function, size, pictures)
-    proving = test or data
     return Subject(
         model=model,
         metadata=metadata,

@@ -4,6 +4,7 @@ import collections
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,8 @@ def publish(
 
     Beside them come `report.md`, a line for every file, and in `reports` what
     was measured about each: JSON, Markdown and a picture. Of a file that
-    misses its gate nothing stays but its line.
+    misses its gate nothing stays but its line. A float32 ONNX file gets a
+    `trtexec` command and a Python script beside it, see `write_tensorrt`.
 
     Args:
         subject: The network.
@@ -65,7 +67,8 @@ def publish(
     Raises:
         ValueError: if quantized files are wanted without pictures for calibration.
         ImportError: if a converter is not installed.
-        OSError: if the folder cannot be written.
+        OSError: if the folder cannot be written, or holds something else under
+            the name of a file.
     """
     quantized = [variant for _, variant in wanted if variant in CALIBRATED]
     if quantized and subject.calibration is None:
@@ -73,6 +76,8 @@ def publish(
             f"{quantized[0]} learns its ranges from pictures: give a folder of them (--data), "
             f"or leave {quantized[0]} out (--variants)."
         )
+    for name in (file_name(*pair) for pair in wanted):
+        _check_replaceable(out / name)
     out.mkdir(parents=True, exist_ok=True)
     reports = []
     with tempfile.TemporaryDirectory(prefix=".", dir=out) as work:
@@ -80,6 +85,7 @@ def publish(
             report, sheet = prove(subject, format, variant, Path(work))
             if report.parity is not None and (report.passed or force):
                 _move_copy(Path(work) / report.file, out / report.file)
+                report = replace(report, companions=_companions(subject, out / report.file))
                 reporting.write(report, out / REPORTS, sheet)
             reports.append(report)
             reporting.write_summary(reports, out / SUMMARY)
@@ -163,6 +169,28 @@ def _audit(format, path):
     from keras_rdanet.export.audit import audit
 
     return audit(path)
+
+
+def _companions(subject, path):
+    """Write what makes a TensorRT engine of an ONNX file; return the names."""
+    if path.name != file_name("onnx", "fp32"):
+        return ()
+    from keras_rdanet.export.tensorrt import Profile, write_tensorrt
+
+    size = subject.size
+    # The memory of networks that compare all positions grows with the square of the area.
+    ends = (size, size) if subject.metadata.support == "nonlocal" else (64, 512)
+    least, most = min(ends[0], size), max(ends[1], size)
+    profile = Profile((1, least, least), (1, size, size), (1, most, most))
+    return tuple(made.name for made in write_tensorrt(path, profile=profile))
+
+
+def _check_replaceable(path):
+    """Refuse to put an export in place of what is none."""
+    if path.is_dir() and not (path / "saved_model.pb").is_file():
+        raise FileExistsError(f"{path} is a folder but no export; move it or name another --out.")
+    if path.is_file() and path.name == file_name("saved_model", "fp32"):
+        raise FileExistsError(f"{path} is a file; move it or name another --out.")
 
 
 def _move_copy(source: Path, target: Path) -> None:

@@ -27,6 +27,7 @@ from ai_edge_quantizer.quantizer import AlgorithmName, Quantizer
 from ai_edge_quantizer.recipe_manager import RecipeManager
 
 from keras_rdanet.export.calibration import CalibrationTiles
+from keras_rdanet.profiling import usable_cores
 
 Ranges = dict[str, dict[str, np.ndarray]]
 # The same before tiles are summarised: one value a tile.
@@ -46,6 +47,7 @@ MIN_RANGE = 1e-2
 
 Op = flatbuffer.BuiltinOperator
 _NOT = "no_quantize"
+_MOVING = (Op.REDUCE_MAX, Op.DEPTH_TO_SPACE)
 _ALL = qtyping.TFLOperationName.ALL_SUPPORTED
 _BOUNDARY = (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
 
@@ -70,13 +72,12 @@ _GATES = ("MUL", "LOGISTIC", "MEAN", "SUM", "DIV", "SOFTMAX", "TANH")
 MIXTURES = (Mixture(), Mixture(_SUMS), Mixture(_SUMS + _GATES))
 
 
-def observe(content: bytes, tiles: np.ndarray, threads: int = 4) -> Observations:
+def observe(content: bytes, tiles: np.ndarray) -> Observations:
     """Record the smallest and the largest value of every tensor in every tile.
 
     Args:
         content: A TFLite file in float32.
         tiles: `(N, side, side, C)` float32, of the size that the file takes.
-        threads: For the interpreter.
     """
     recipes = RecipeManager()
     recipes.load_quantization_recipe(recipe.static_wi8_ai8())
@@ -84,7 +85,7 @@ def observe(content: bytes, tiles: np.ndarray, threads: int = 4) -> Observations
         # The other mode keeps all tensors: gigabytes for a tile of 256 pixels.
         observer = calibrator.Calibrator(
             content,
-            num_threads=threads,
+            num_threads=usable_cores(),
             mode=calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED,
             qsv_update_func=_append,
         )
@@ -180,7 +181,7 @@ def to_int8(content: bytes, ranges: Ranges, mixture: Mixture = Mixture()) -> byt
     """
     quantizer = Quantizer(content, recipe.static_wi8_ai8())
     _keep_float(quantizer, content, mixture)
-    return _with_integer_maxima(_quantized(quantizer, ranges))
+    return _moving_integers(_quantized(quantizer, ranges))
 
 
 def to_full_int8(content: bytes, ranges: Ranges) -> bytes:
@@ -193,7 +194,7 @@ def to_full_int8(content: bytes, ranges: Ranges) -> bytes:
     image = {"min": np.zeros(1, np.float32), "max": np.ones(1, np.float32)}
     names = [graph.tensors[i].name.decode() for i in (*graph.inputs, *graph.outputs)]
     fixed = {**ranges, **dict.fromkeys(names, image)}
-    return _with_integer_maxima(_quantized(Quantizer(content, recipe.static_wi8_ai8()), fixed))
+    return _moving_integers(_quantized(Quantizer(content, recipe.static_wi8_ai8()), fixed))
 
 
 def layers_of(content: bytes) -> tuple[str, ...]:
@@ -290,7 +291,7 @@ def _scorer(content: bytes, tiles: CalibrationTiles, count: int) -> Callable[[by
 
 def _errors(content: bytes, tiles: CalibrationTiles, picked: np.ndarray) -> np.ndarray:
     """The mean squared errors of some tiles, clipped as pictures are."""
-    interpreter = Interpreter(model_content=content, num_threads=4)
+    interpreter = Interpreter(model_content=content, num_threads=usable_cores())
     source = interpreter.get_input_details()[0]["index"]
     interpreter.resize_tensor_input(source, (1, *tiles.degraded.shape[1:]))
     interpreter.allocate_tensors()
@@ -325,15 +326,15 @@ def _quantized(quantizer: Quantizer, ranges: Ranges | None = None) -> bytes:
     return bytes(result.quantized_model)
 
 
-def _with_integer_maxima(content: bytes) -> bytes:
-    """Take channel maxima of int8 values, which the quantizer turns to float32 for it."""
+def _moving_integers(content: bytes) -> bytes:
+    """Keep values int8 in operations that only choose or move them, which the quantizer lacks."""
     model = flatbuffer.read_model_from_bytearray(bytearray(content))
     graph = model.subgraphs[0]
     codes = [flatbuffer.get_builtin_code_from_operator_code(code) for code in model.operatorCodes]
     maker = {operator.outputs[0]: operator for operator in graph.operators}
     for operator in graph.operators:
         before = maker.get(operator.inputs[0]) if len(operator.inputs) else None
-        if codes[operator.opcodeIndex] != Op.REDUCE_MAX or before is None:
+        if codes[operator.opcodeIndex] not in _MOVING or before is None:
             continue
         source, result = graph.tensors[before.inputs[0]], graph.tensors[operator.outputs[0]]
         after = [one for one in graph.operators if operator.outputs[0] in one.inputs]

@@ -57,6 +57,7 @@ class Report:
         audit: What the file consists of, and what speaks against using it
             where: operations and their number, and lines for each target.
         failures: Why it should not be published; empty for a good file.
+        companions: Names of the files beside it that make a TensorRT engine of it.
     """
 
     file: str
@@ -69,6 +70,7 @@ class Report:
     parity: Parity | None = None
     audit: Mapping | None = None
     failures: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -123,8 +125,14 @@ def write(report: Report, folder: Path, sheet: np.ndarray | None = None) -> None
 
 
 def write_summary(reports: Iterable[Report], path: Path) -> None:
-    """Write the lines of all reports as a Markdown table."""
-    write_text(path, "# Exports\n\n" + markdown_table([report.row() for report in reports]))
+    """Write the lines of all reports as a Markdown table, and what lies beside the files."""
+    reports = list(reports)
+    text = "# Exports\n\n" + markdown_table([report.row() for report in reports])
+    for report in reports:
+        if report.companions:
+            made = " or ".join(f"`{name}`" for name in report.companions)
+            text += f"\n{made} makes a TensorRT engine of {report.file} on the GPU that runs it.\n"
+    write_text(path, text)
 
 
 def markdown(report: Report, has_sheet: bool = False) -> str:
@@ -178,6 +186,7 @@ def _figures(parity):
     return {
         "max error": f"{parity.max_abs_error:.1e}",
         "agreement dB": f"{parity.agreement:.1f}",
+        "pictures": parity.pictures,
         "PSNR dB": f"{parity.psnr:.3f}",
         "loss dB": f"{parity.psnr_loss:.3f}",
         "speed, Keras = 1": f"{parity.speedup:.2f}",

@@ -186,7 +186,7 @@ def convert(model, size: int | None) -> bytes:
         try:
             content = converter.convert()
         except Exception as error:  # the converter's own class is private
-            missing = sorted(set(re.findall(r"\btf\.(\w+)", str(error))))
+            missing = sorted(set(re.findall(r"'tf\.(\w+)' op is neither", str(error))))
             raise ValueError(
                 f"{model.name} cannot become a TFLite file: "
                 + (f"TFLite has no {', '.join(missing)}." if missing else str(error)[:300])

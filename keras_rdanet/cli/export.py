@@ -9,9 +9,14 @@ import click
 from keras_rdanet.cli.startup import load_tensorflow, quiet
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-FORMATS = ("saved_model", "tflite", "onnx")
+# Format -> the variants it comes in; those of `keras_rdanet.export.publish`.
+FORMATS = {
+    "saved_model": ("fp32",),
+    "onnx": ("fp32", "int8"),
+    "tflite": ("fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8"),
+}
 VARIANTS = ("fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8")
-CALIBRATED = {"int8", "int8_uint8", "int16x8"}
+CALIBRATED = ("int8", "int8_uint8", "int16x8")
 CHANNELS = {"gray": 1, "rgb": 3}
 
 
@@ -35,10 +40,17 @@ class _Choices(click.ParamType):
 @click.command()
 @click.argument("model", metavar="NAME|FILE")
 @click.option(
-    "--format", "formats", type=_Choices(FORMATS), default=",".join(FORMATS), show_default=True
+    "--format",
+    "formats",
+    type=_Choices(tuple(FORMATS)),
+    help="Without it, all that come in one of the variants.",
 )
 @click.option(
-    "--variants", type=_Choices(VARIANTS), default="fp32,fp16,dynamic,int8", show_default=True
+    "--variants",
+    type=_Choices(VARIANTS),
+    default=",".join(VARIANTS),
+    show_default=True,
+    help="int8 takes and gives floats, int8_uint8 the samples of 8-bit pictures.",
 )
 @click.option(
     "--size",
@@ -52,7 +64,7 @@ class _Choices(click.ParamType):
 )
 @click.option("--test", type=FOLDER, help="Folder of clean pictures that prove every file.")
 @click.option(
-    "--pictures", type=click.IntRange(min=1), default=12, show_default=True, help="Of --test."
+    "--pictures", type=click.IntRange(min=1), default=8, show_default=True, help="Of --test."
 )
 @click.option(
     "--channels",
@@ -69,11 +81,19 @@ def export(model, formats, variants, size, data, test, pictures, channels, out, 
     than it may is not published. Without pictures a drawn scene is used, and
     int8 cannot be made.
     """
-    learning = CALIBRATED.intersection(variants) if set(formats) != {"saved_model"} else ()
+    formats = formats or tuple(name for name in FORMATS if set(FORMATS[name]) & set(variants))
+    for name in formats:
+        if not set(FORMATS[name]) & set(variants):
+            raise click.UsageError(
+                f"{name} comes as {', '.join(FORMATS[name])}; --variants has none of these."
+            )
+    possible = {variant for name in formats for variant in FORMATS[name]}
+    learning = [v for v in CALIBRATED if v in possible and v in variants]
     if learning and data is None:
+        others = [v for v in VARIANTS if v in possible and v not in CALIBRATED]
         raise click.UsageError(
-            f"{', '.join(sorted(learning))} learns its ranges from pictures: give a folder of them "
-            "with --data, or leave it out (--variants fp32,fp16,dynamic)."
+            f"{', '.join(learning)}: ranges are learnt from pictures; give a folder of them "
+            f"with --data, or leave int8 out (--variants {','.join(others)})."
         )
     from tqdm import tqdm
 
@@ -82,19 +102,23 @@ def export(model, formats, variants, size, data, test, pictures, channels, out, 
 
     wanted = publish.combinations(formats, variants)
     start = time.perf_counter()
-    with quiet():
-        subject = prepare.subject(
-            model,
-            data=data,
-            test=test,
-            channels=CHANNELS.get(channels),
-            size=size,
-            pictures=pictures,
-            calibrate=bool(learning),
-        )
-    click.echo(f"{subject.metadata.name}: {len(subject.reference.samples)} pictures to prove it on")
     refused = 0
     with tqdm(total=len(wanted), unit="file", disable=None, leave=False) as bar:
+        bar.set_description("pictures")
+        with quiet():
+            subject = prepare.subject(
+                model,
+                data=data,
+                test=test,
+                channels=CHANNELS.get(channels),
+                size=size,
+                pictures=pictures,
+                calibrate=bool(learning),
+            )
+        with tqdm.external_write_mode():
+            click.echo(
+                f"{subject.metadata.name}: {len(subject.reference.samples)} pictures to prove it on"
+            )
         made = publish.publish(subject, wanted, out, force=force)
         for format, variant in wanted:
             bar.set_description(publish.file_name(format, variant))
@@ -113,6 +137,8 @@ def _line(report, force):
     figures = {key: value for key, value in report.row().items() if value is not None}
     del figures["file"], figures["verdict"]
     line = ", ".join([report.file, *(f"{key} {value}" for key, value in figures.items())])
+    if report.companions:
+        line += f"; for TensorRT: {', '.join(report.companions)}"
     if report.passed:
         return line
     published = "published all the same" if force and report.parity else "not published"

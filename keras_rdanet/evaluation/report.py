@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_rdanet.files import replacing
+from keras_rdanet.profiling import usable_cores
 
 PACKAGES = ("keras-rdanet", "numpy", "opencv-python-headless", "scikit-image", "bm3d")
 NETWORK_PACKAGES = ("tensorflow", "keras", "jax", "ai-edge-litert", "onnxruntime")
@@ -23,9 +24,7 @@ def environment() -> dict:
     """
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": usable_cores(),
         "gpus": _gpu_names(),
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -1,40 +1,18 @@
 """The convolution that the networks are made of."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-
 import keras
 
 from keras_rdanet.layers.initializers import conv_initializers
-
-_native_dilation = ContextVar("native_dilation", default=False)
-
-
-@contextmanager
-def native_dilation() -> Iterator[None]:
-    """Trace dilated convolutions as one operation each, on TensorFlow.
-
-    Without it TensorFlow surrounds the convolution with `SpaceToBatchND` and
-    `BatchToSpaceND`, which are slower and which converters carry along. The
-    results differ by rounding; other backends never need this. The gradient
-    on a CPU needs oneDNN, which not every build of TensorFlow has.
-    """
-    token = _native_dilation.set(True)
-    try:
-        yield
-    finally:
-        _native_dilation.reset(token)
+from keras_rdanet.layers.native import native
 
 
 @keras.saving.register_keras_serializable(package="keras_rdanet")
 class Convolution(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` that heeds `native_dilation`."""
+    """`keras.layers.Conv2D` that heeds `native_forms`."""
 
     def convolution_op(self, inputs, kernel):
         """Convolve, without the bias."""
-        native = _native_dilation.get() and max(self.dilation_rate) > 1
-        if not native or keras.backend.backend() != "tensorflow":
+        if max(self.dilation_rate) == 1 or not native():
             return super().convolution_op(inputs, kernel)
         import tensorflow as tf
 

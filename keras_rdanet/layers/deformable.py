@@ -101,7 +101,7 @@ def deform_conv2d(features, offsets, modulation, kernel):
     pixels = ops.reshape(padded, (-1, channels))
     row = width + 2
     image = ops.arange(batch) * ((height + 2) * row)
-    corner = top * row + left + image[:, None, None, None]
+    corner = top * row + left + ops.reshape(image, (-1, 1, 1, 1))
     samples = 0
     for step, weight in (
         (0, (1 - from_top) * (1 - from_left)),
@@ -109,7 +109,7 @@ def deform_conv2d(features, offsets, modulation, kernel):
         (row, from_top * (1 - from_left)),
         (row + 1, from_top * from_left),
     ):
-        weight = ops.cast(weight * modulation, features.dtype)[..., None]
+        weight = ops.expand_dims(ops.cast(weight * modulation, features.dtype), -1)
         samples = samples + ops.take(pixels, corner + step, axis=0) * weight
     samples = ops.reshape(samples, (batch, height, width, TAPS * channels))
     return ops.matmul(samples, ops.reshape(kernel, (TAPS * channels, -1)))

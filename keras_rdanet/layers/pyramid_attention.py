@@ -5,11 +5,14 @@ from keras import ops
 
 from keras_rdanet.layers.bicubic import RESIZE_MODES, bicubic_resize
 from keras_rdanet.layers.initializers import conv_initializers
+from keras_rdanet.layers.native import native
 
 # As fractions in double precision; sizes depend on how they round.
 SCALES = (1.0, 0.9, 0.8, 0.7, 0.6)
 SOFTMAX_SCALE = 10
 NORM_FLOOR = 1e-4
+# Chunks of queries up to which TensorFlow gets no loop, for accelerators take none.
+MAX_UNROLLED = 16
 
 
 def prelu(**kwargs):
@@ -100,8 +103,10 @@ class PyramidAttention(keras.layers.Layer):
             values.append(_patches(self.value_prelu(self.value(copy))))
         keys = ops.cast(ops.concatenate(keys, axis=1), "float32")
         squares = ops.sum(ops.square(keys), axis=-1, keepdims=True)
-        # The floor is inside the root, whose slope at 0 is infinite.
-        keys = keys / ops.sqrt(ops.maximum(squares, NORM_FLOOR**2))
+        if native():  # of which TFLite makes operations that GPUs have
+            keys = keys / ops.maximum(ops.sqrt(squares), NORM_FLOOR)
+        else:  # The floor is inside the root, whose slope at 0 is infinite.
+            keys = keys / ops.sqrt(ops.maximum(squares, NORM_FLOOR**2))
         patches = self._attend(queries, keys, ops.concatenate(values, axis=1), training)
         height, width = ops.shape(features)[1:3]
         patches = ops.reshape(patches, (-1, height, width, 9 * self.filters))
@@ -117,6 +122,8 @@ class PyramidAttention(keras.layers.Layer):
         if isinstance(chunks, int) and chunks == 1:  # no loop; XLA differentiates this
             return _estimate(queries, keys, values)
         rows = (positions + chunks - 1) // chunks
+        if isinstance(chunks, int) and chunks <= MAX_UNROLLED and native():
+            return _estimate_in_turn(queries, keys, values, rows)
         queries = ops.pad(queries, [[0, 0], [0, chunks * rows - positions], [0, 0]])
         queries = ops.reshape(queries, (batch, chunks, rows, depth))
         estimate = keras.remat(_estimate) if training else _estimate
@@ -165,3 +172,16 @@ def _estimate(queries, keys, values):
     scores = ops.matmul(ops.cast(queries, "float32"), ops.transpose(keys, (0, 2, 1)))
     weights = ops.softmax(SOFTMAX_SCALE * scores, axis=-1)
     return ops.matmul(ops.cast(weights, values.dtype), values)
+
+
+def _estimate_in_turn(queries, keys, values, rows):
+    """The same for some rows of queries after the other, on TensorFlow."""
+    import tensorflow as tf
+
+    found: list = []
+    for first in range(0, queries.shape[1], rows):
+        # TensorFlow would compute the scores of all of them first.
+        with tf.control_dependencies(found[-1:]):
+            some = tf.identity(queries[:, first : first + rows])
+            found.append(_estimate(some, keys, values))
+    return tf.concat(found, axis=1)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_rdanet.layers.native import native
+
 
 @keras.saving.register_keras_serializable(package="keras_rdanet")
 class PadTo(keras.layers.Layer):
@@ -47,6 +49,13 @@ class PixelShuffle(keras.layers.Layer):
     def call(self, features):
         batch, height, width, channels = ops.shape(features)
         r, c = self.factor, channels // self.factor**2
+        if native():
+            import tensorflow as tf
+
+            # Channel last in each block, in four axes.
+            blocks = tf.reshape(features, (batch, height * width, c, r * r))
+            blocks = tf.transpose(blocks, (0, 1, 3, 2))
+            return tf.nn.depth_to_space(tf.reshape(blocks, ops.shape(features)), r)
         blocks = ops.reshape(features, (batch, height, width, c, r, r))
         blocks = ops.transpose(blocks, (0, 1, 4, 2, 5, 3))
         return ops.reshape(blocks, (batch, height * r, width * r, c))
@@ -72,6 +81,12 @@ class BilinearUpsampling(keras.layers.Layer):
     """
 
     def call(self, features):
+        if native():
+            import tensorflow as tf
+
+            _, height, width, _ = ops.shape(features)
+            resized = tf.image.resize(features, (2 * height, 2 * width))
+            return tf.cast(resized, features.dtype)
         for axis in (1, 2):
             # Shifted by concatenation: ONNX has no symmetric padding.
             along = (slice(None),) * axis

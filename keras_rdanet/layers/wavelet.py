@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_rdanet.layers.native import native
+
 
 @keras.saving.register_keras_serializable(package="keras_rdanet")
 class HaarTransform(keras.layers.Layer):
@@ -46,9 +48,13 @@ class InverseHaarTransform(keras.layers.Layer):
     def call(self, bands):
         batch, height, width, _ = ops.shape(bands)
         ll, hl, lh, hh = ops.split(bands / 2, 4, axis=-1)
-        top = ops.stack([ll - hl - lh + hh, ll + hl - lh - hh], axis=3)
-        bottom = ops.stack([ll - hl + lh - hh, ll + hl + lh + hh], axis=3)
-        cells = ops.stack([top, bottom], axis=2)
+        top = [ll - hl - lh + hh, ll + hl - lh - hh]
+        bottom = [ll - hl + lh - hh, ll + hl + lh + hh]
+        if native():
+            import tensorflow as tf
+
+            return tf.nn.depth_to_space(tf.concat(top + bottom, axis=-1), 2)
+        cells = ops.stack([ops.stack(row, axis=3) for row in (top, bottom)], axis=2)
         return ops.reshape(cells, (batch, 2 * height, 2 * width, ll.shape[-1]))
 
     def compute_output_shape(self, input_shape):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_rdanet.inference.image_function import ImageFunction, traits
-from keras_rdanet.layers.convolution import native_dilation
+from keras_rdanet.layers.native import native_forms
 
 
 class RestorationModel(keras.Model):
@@ -64,7 +64,7 @@ class RestorationModel(keras.Model):
         last = self.stages[-1] if self.stages else None
 
         def restore(images):
-            with native_dilation():
+            with native_forms():
                 outputs = self.predict_on_batch(np.asarray(images, np.float32))
             return np.asarray(outputs[last] if last else outputs, np.float32)
 

@@ -30,7 +30,7 @@ def run(*arguments):
 
 
 def test_the_words_of_the_options_are_those_of_the_library():
-    assert set(command.FORMATS) == set(publish.VARIANTS)
+    assert command.FORMATS == publish.VARIANTS
     assert tuple(metadata.VARIANTS) == command.VARIANTS
 
 
@@ -53,11 +53,16 @@ def test_an_export_restores_a_picture(weights, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "tflite,pdf"], "'pdf' is not one of saved_model, tflite, onnx"),
+        (["--format", "tflite,pdf"], "'pdf' is not one of saved_model, onnx, tflite"),
         (["--variants", "int4"], "'int4' is not one of fp32, fp16"),
         (["--channels", "cmyk"], "cmyk"),
         ([], "Missing option '--out'"),
-        (["--out", "out"], "int8 learns its ranges from pictures"),
+        (["--out", "out"], "int8, int8_uint8, int16x8: ranges are learnt from pictures"),
+        (["--out", "out", "--format", "onnx"], "leave int8 out (--variants fp32)"),
+        (
+            ["--out", "out", "--format", "saved_model,onnx", "--variants", "int8"],
+            "saved_model comes as fp32",
+        ),
         (["--out", "out", "--format", "onnx", "--variants", "int8"], "give a folder of them"),
     ],
 )

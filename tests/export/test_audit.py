@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_rdanet.export.audit import TARGETS, audit
-from keras_rdanet.layers.convolution import native_dilation
+from keras_rdanet.layers.native import native_forms
 
 GRAY = (1, 8, 8, 1)
 
@@ -40,7 +40,7 @@ def test_dilated_convolutions_in_pieces_are_found_everywhere(audited):
     for target in TARGETS:
         assert "1 SPACE_TO_BATCH_ND, from dilated convolutions" in pieces[target]
         assert "1 BATCH_TO_SPACE_ND, from dilated convolutions" in pieces[target]
-    with native_dilation():
+    with native_forms():
         whole = audited(lambda x: tf.nn.conv2d(x, kernel, 1, "SAME", dilations=2))
     assert whole["operations"] == {"CONV_2D": 1}
     assert whole["cpu"] == []

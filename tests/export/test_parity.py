@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_rdanet.data.sources import ImageSource, folder
+from keras_rdanet.evaluation import pathology
 from keras_rdanet.evaluation.protocols import GaussianNoise, SuperResolution
 from keras_rdanet.export import parity
 from keras_rdanet.image.io import Picture, write_picture
@@ -93,14 +94,31 @@ def test_values_that_are_not_finite_are_a_fault_and_no_score(reference):
 
 
 def test_a_slow_file_is_measured_on_less_and_says_so(reference):
+    called = []
+
     def slow(images):
+        called.append(images.shape)
         time.sleep(0.02)
         return reference.function(images)
 
     found, _ = parity.measure(replace(reference.function, function=slow), reference, patience=0.0)
-    assert (found.pictures, found.pathology_cases) == (1, 1)
+    assert (found.pictures, found.pathology_cases, len(called)) == (1, 1, 2)
     assert found.seconds > 0.02
     assert found.speedup < 1
+
+
+def test_a_file_of_fixed_size_sees_two_tiles_of_what_repeats(reference):
+    called = []
+
+    def counting(images):
+        called.append(images.shape)
+        return reference.function(images)
+
+    tiled = replace(reference.function, function=counting, tile_shape=(48, 48))
+    found, _ = parity.measure(tiled, reference)
+    assert found.pathology_cases == len(pathology.cases(tiled.channels))
+    assert set(called) == {(1, 48, 48, 1)}
+    assert len(called) < 150  # 300 with all of the pictures of 4000 pixels
 
 
 def test_enlarging_files_are_compared_too(pictures):

@@ -68,6 +68,15 @@ def test_a_file_that_passes_is_published_with_its_proof(subject, tmp_path):
     assert "| passed |" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_an_onnx_file_comes_with_what_tensorrt_needs(subject, tmp_path):
+    (report,) = publish.publish(subject, [("onnx", "fp32")], tmp_path)
+    assert report.companions == ("model_fp32.trtexec.sh", "model_fp32.build_engine.py")
+    command, script = ((tmp_path / name).read_text() for name in report.companions)
+    assert "--optShapes=degraded:1x32x32x1" in command
+    assert "PROFILE = ((1, 32, 32, 1), (1, 32, 32, 1), (1, 512, 512, 1))" in script
+    assert "`model_fp32.trtexec.sh` or" in (tmp_path / "report.md").read_text()
+
+
 def test_a_file_that_misses_its_gate_leaves_nothing_but_a_line(subject, tmp_path, monkeypatch):
     monkeypatch.setitem(reporting.GATES, SAVED_MODEL, Gate(psnr_loss=-1))
     (report,) = publish.publish(subject, [SAVED_MODEL], tmp_path)
@@ -83,6 +92,14 @@ def test_force_publishes_it_all_the_same_and_the_report_says_so(subject, tmp_pat
     list(publish.publish(subject, [SAVED_MODEL], tmp_path, force=True))
     assert open_model(tmp_path / "saved_model").channels == 1
     assert "**loses" in (tmp_path / "reports" / "saved_model.md").read_text()
+
+
+def test_what_is_no_export_is_not_replaced(subject, tmp_path):
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model" / "mine.txt").write_text("dear")
+    with pytest.raises(FileExistsError, match="saved_model is a folder but no export; move it"):
+        list(publish.publish(subject, [SAVED_MODEL], tmp_path, force=True))
+    assert [path.name for path in tmp_path.rglob("*")] == ["saved_model", "mine.txt"]
 
 
 def test_a_format_that_cannot_take_the_network_does_not_stop_the_others(

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 from ai_edge_litert.tools import flatbuffer_utils as flatbuffer
 from keras import ops
 
@@ -19,6 +20,10 @@ from keras_rdanet.export.calibration import CalibrationTiles
 from keras_rdanet.export.litert import open_file
 from keras_rdanet.export.tflite import QUANTIZATION_NAME, TFLiteExporter, convert, export_tflite
 from keras_rdanet.image.io import to_samples
+from keras_rdanet.layers.deformable import DeformableConv2D, steering_conv
+from keras_rdanet.layers.pyramid_attention import PyramidAttention
+from keras_rdanet.layers.resampling import BilinearUpsampling, PixelShuffle
+from keras_rdanet.layers.wavelet import HaarTransform, InverseHaarTransform
 from keras_rdanet.models import registry
 from keras_rdanet.models.base import RestorationModel
 
@@ -160,6 +165,45 @@ def test_a_file_of_free_size_takes_any(model, metadata, tmp_path):
         image = np.random.default_rng(0).random((1, height, width, 1), np.float32)
         expected = model(image)["stage2"]
         np.testing.assert_allclose(function(image), expected, atol=2e-6)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Resizing(RestorationModel):
+    """Every change of size, and attention to the whole picture in two parts for tiles of 12.
+
+    That has a matrix in float64 for a free size, which gets a deformable convolution.
+    """
+
+    support = "nonlocal"
+    multiple = min_size = 2
+    scale = 2
+
+    def __init__(self, free):
+        degraded = keras.Input((None, None, 2), name="degraded")
+        x = InverseHaarTransform()(HaarTransform()(degraded))
+        if free:
+            x = DeformableConv2D(2)([x, steering_conv()(x)])
+        else:
+            x = PyramidAttention(2, 1, 1, "size_ratio", 4 * 72 * 475)(x)
+        x = PixelShuffle(2)(keras.layers.Conv2D(8, 3, padding="same")(x))
+        restored = keras.layers.Add()([x, BilinearUpsampling()(degraded)])
+        super().__init__(degraded, restored)
+        self.channels = 2
+
+
+@pytest.mark.parametrize(("size", "free"), [(12, False), (10, True)])
+def test_layers_convert_to_what_gpus_take(tmp_path, size, free):
+    model = Resizing(free)
+    (tmp_path / "x.tflite").write_bytes(convert(model, None if free else size))
+    found = audit(tmp_path / "x.tflite")
+    assert found["operations"]["DEPTH_TO_SPACE"] == 2
+    assert found["operations"]["RESIZE_BILINEAR"] == 1
+    assert free or found["gpu"] == []
+    interpreter = Interpreter(str(tmp_path / "x.tflite"))
+    degraded = np.random.default_rng(0).random((1, size, size + 4 * free, 2), np.float32)
+    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], degraded.shape)
+    (restored,) = interpreter.get_signature_runner()(degraded=degraded).values()
+    np.testing.assert_allclose(restored, model(degraded), atol=1e-5)
 
 
 def test_wrong_options_are_named(model, metadata, exporter, tmp_path):

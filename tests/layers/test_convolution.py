@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_rdanet.layers.convolution import conv, native_dilation
+from keras_rdanet.layers.convolution import conv
+from keras_rdanet.layers.native import native_forms
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
@@ -29,7 +30,7 @@ def traced(layer, native):
     """The operations of a call of `layer`, and its result."""
     image = np.random.default_rng(0).random((2, 11, 14, 4), np.float32)
     call = tf.function(layer)
-    with native_dilation() if native else nullcontext():
+    with native_forms() if native else nullcontext():
         graph = call.get_concrete_function(tf.TensorSpec((None, None, None, 4)))
     return [op.type for op in graph.graph.get_operations()], graph(tf.constant(image)).numpy()
 
