@@ -46,6 +46,8 @@ class ExportMetadata:
             bytes_per_pixel: See `ImageFunction`.
         variant: One of `VARIANTS`.
         version: Of keras-rdanet that wrote the file.
+        fine_tuned: Steps that the weights were trained for after `weights`, to
+            suffer less from eight bits; 0 for the weights as they are.
     """
 
     preset: str
@@ -64,6 +66,7 @@ class ExportMetadata:
     bytes_per_pixel: int | None
     variant: Literal["fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8"]
     version: str
+    fine_tuned: int = 0
 
     @property
     def name(self) -> str:

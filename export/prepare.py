@@ -1,14 +1,14 @@
 """What an export starts from: the network, and the pictures that prove and calibrate it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_rdanet.data.pipeline import Degrade
+from keras_rdanet.data.pipeline import Degrade, batches
 from keras_rdanet.data.sources import Source, folder
 from keras_rdanet.degradations.blur import MotionBlur
 from keras_rdanet.degradations.camera import CameraNoise
@@ -42,6 +42,7 @@ class Subject:
         protocol: How these pictures were degraded and scored, in words.
         size: Height and width of files whose input is fixed.
         calibration: What quantizers learn ranges from, if there is any.
+        data: The folder of clean pictures that it was cut from.
     """
 
     model: Any
@@ -50,6 +51,7 @@ class Subject:
     protocol: Mapping
     size: int
     calibration: CalibrationTiles | None = None
+    data: Path | None = None
 
     @cached_property
     def tflite(self):
@@ -59,6 +61,28 @@ class Subject:
         return TFLiteExporter(
             self.model, self.metadata, size=self.size, calibration=self.calibration
         )
+
+    def fine_tuned(self, steps: int) -> "Subject":
+        """Return this with weights that suffer less from eight bits; what proves them stays.
+
+        Raises:
+            ValueError: if there are no pictures to learn from.
+        """
+        from keras_rdanet.export.fine_tuning import fine_tune
+
+        if self.data is None:
+            raise ValueError("Fine-tuning learns from pictures; give a folder of them.")
+        patches = batches(
+            folder(self.data),
+            patch_size=64 * self.model.scale,
+            batch_size=4,
+            channels=self.model.channels,
+            degrade=calibrating_degradation(self.metadata.task, self.model.scale),
+            seed=0,
+            cache="none",
+        )
+        model = fine_tune(self.model, patches, steps)
+        return replace(self, model=model, metadata=replace(self.metadata, fine_tuned=steps))
 
 
 @dataclass(frozen=True)
@@ -170,6 +194,7 @@ def subject_of(
         },
         size=size,
         calibration=calibration,
+        data=data,
     )
 
 

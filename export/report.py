@@ -57,6 +57,7 @@ class Report:
         audit: What the file consists of, and what speaks against using it
             where: operations and their number, and lines for each target.
         failures: Why it should not be published; empty for a good file.
+        loss_before: Of a file from fine-tuned weights, the dB that was lost without.
         companions: Names of the files beside it that make a TensorRT engine of it.
     """
 
@@ -70,6 +71,7 @@ class Report:
     parity: Parity | None = None
     audit: Mapping | None = None
     failures: tuple[str, ...] = ()
+    loss_before: float | None = None
     companions: tuple[str, ...] = ()
 
     @property
@@ -81,6 +83,8 @@ class Report:
         """Return one line of a table."""
         parity = self.parity
         figures = {} if parity is None else _figures(parity)
+        if self.loss_before is not None:
+            figures["fine-tuned from dB"] = f"{self.loss_before:.3f}"
         return {
             "file": self.file,
             "MB": f"{self.bytes / 1e6:.2f}" if self.bytes else None,
@@ -105,6 +109,13 @@ def failures(format: str, variant: str, parity: Parity, trained: bool = True) ->
         missed.append(f"differs by {parity.max_abs_error:.1e}, {gate.max_abs_error:.0e} allowed")
     missed += [f"{case}: {fault}" for case, fault in parity.faults.items()]
     return tuple(missed)
+
+
+def is_better(report: Report, other: Report) -> bool:
+    """Whether a file passes, or loses less in PSNR than another that was measured."""
+    if report.parity is None or other.parity is None:
+        return report.parity is not None
+    return report.passed or report.parity.psnr_loss < other.parity.psnr_loss
 
 
 def write(report: Report, folder: Path, sheet: np.ndarray | None = None) -> None:
@@ -195,6 +206,7 @@ def _figures(parity):
 
 def _measured(report):
     parity = report.parity
+    before = {"the same before fine-tuning": report.loss_before}
     return {
         "bytes": report.bytes,
         "SHA-256": report.sha256,
@@ -203,6 +215,7 @@ def _measured(report):
         f"PSNR in dB, mean of {parity.pictures} pictures": parity.psnr,
         "the same of the network in float32": parity.psnr_float,
         "loss in dB": parity.psnr_loss,
+        **({} if report.loss_before is None else before),
         "seconds for a picture": parity.seconds,
         "times as fast as Keras in float32, same run": parity.speedup,
         "pathology suite": f"{parity.pathology_cases} cases, {len(parity.faults)} new faults",

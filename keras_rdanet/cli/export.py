@@ -72,8 +72,16 @@ class _Choices(click.ParamType):
     help="Which network of a family; without it, the one that suits the pictures.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
+@click.option(
+    "--fine-tune",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="STEPS",
+    help="Train int8 files that miss their gate so long on --data, and prove them again; 0 is off.",
+)
 @click.option("--force", is_flag=True, help="Publish files that miss their gate as well.")
-def export(model, formats, variants, size, data, test, pictures, channels, out, force):
+def export(model, formats, variants, size, data, test, pictures, channels, out, fine_tune, force):
     """Export a network, by name or weights file, to --out.
 
     Every file is compared with the network: its output, its PSNR on pictures
@@ -94,6 +102,10 @@ def export(model, formats, variants, size, data, test, pictures, channels, out, 
         raise click.UsageError(
             f"{', '.join(learning)}: ranges are learnt from pictures; give a folder of them "
             f"with --data, or leave int8 out (--variants {','.join(others)})."
+        )
+    if fine_tune and data is None:
+        raise click.UsageError(
+            "--fine-tune learns from pictures: give a folder of them with --data."
         )
     from tqdm import tqdm
 
@@ -119,7 +131,7 @@ def export(model, formats, variants, size, data, test, pictures, channels, out, 
             click.echo(
                 f"{subject.metadata.name}: {len(subject.reference.samples)} pictures to prove it on"
             )
-        made = publish.publish(subject, wanted, out, force=force)
+        made = publish.publish(subject, wanted, out, force=force, fine_tune=fine_tune)
         for format, variant in wanted:
             bar.set_description(publish.file_name(format, variant))
             with quiet():

@@ -64,6 +64,8 @@ def test_an_export_restores_a_picture(weights, tmp_path):
             "saved_model comes as fp32",
         ),
         (["--out", "out", "--format", "onnx", "--variants", "int8"], "give a folder of them"),
+        (["--out", "out", "--variants", "fp32", "--fine-tune", "9"], "--fine-tune learns from"),
+        (["--fine-tune", "-1"], "-1 is not in the range x>=0"),
     ],
 )
 def test_wrong_options_are_bad_usage(arguments, message):

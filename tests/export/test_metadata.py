@@ -27,6 +27,12 @@ def test_json_gives_back_what_was_written(described):
     assert json.loads(fixed.to_json())["tile_shape"] == [64, 48]
 
 
+def test_files_that_say_nothing_of_fine_tuning_had_none(described):
+    fields = json.loads(described.to_json())
+    assert fields.pop("fine_tuned") == 0
+    assert metadata.from_json(json.dumps(fields)) == described
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -35,6 +41,7 @@ def test_json_gives_back_what_was_written(described):
         (lambda fields: fields.update(channels=4), "channels: "),
         (lambda fields: fields.update(scale="2"), "scale: .*integer"),
         (lambda fields: fields.update(variant="int4"), "variant: "),
+        (lambda fields: fields.update(fine_tuned=True), "fine_tuned: "),
         (lambda fields: fields.update(tile_shape=[64]), "tile_shape"),
     ],
 )

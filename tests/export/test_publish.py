@@ -5,6 +5,8 @@ import pytest
 
 from keras_rdanet.export import prepare, publish
 from keras_rdanet.export import report as reporting
+from keras_rdanet.export.litert import _text
+from keras_rdanet.export.metadata import from_json
 from keras_rdanet.export.report import Gate
 from keras_rdanet.image.io import Picture, write_picture
 from keras_rdanet.inference.open import open_model
@@ -115,6 +117,30 @@ def test_a_format_that_cannot_take_the_network_does_not_stop_the_others(
     assert passed.passed
     assert not (tmp_path / "model_fp32.onnx").exists()
     assert not (tmp_path / "reports" / "model_fp32.onnx.json").exists()
+
+
+def test_what_misses_its_gate_is_made_again_from_fine_tuned_weights(
+    weights, pictures, tmp_path, monkeypatch
+):
+    subject = prepare.subject(weights, data=pictures, size=32, calibrate=True)
+    before = subject.model.get_weights()
+    monkeypatch.setitem(reporting.GATES, ("tflite", "int8_uint8"), Gate(psnr_loss=-99))
+    wanted = [("tflite", "int8_uint8")]
+    (report,) = publish.publish(subject, wanted, tmp_path, force=True, fine_tune=3)
+    # This network is untrained: learning anything from pictures makes it better.
+    assert report.parity.psnr_loss < report.loss_before
+    for own, kept in zip(subject.model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(own, kept)
+    path = tmp_path / "model_int8_uint8.tflite"
+    said = from_json(_text(path.read_bytes(), path))
+    assert (said.weights, said.fine_tuned) == ("mine.safetensors", 3)
+    written = (tmp_path / "reports" / "model_int8_uint8.tflite.md").read_text()
+    assert "the same before fine-tuning" in written
+
+
+def test_fine_tuning_needs_pictures(subject, tmp_path):
+    with pytest.raises(ValueError, match="Fine-tuning learns from pictures"):
+        list(publish.publish(subject, [SAVED_MODEL], tmp_path / "out", fine_tune=3))
 
 
 def test_quantized_variants_need_pictures(subject, weights, tmp_path):

@@ -54,6 +54,17 @@ def test_what_is_not_a_number_fails_and_so_do_new_faults():
     assert reporting.failures("onnx", "fp32", parity(faults={"black": "grew"})) == ("black: grew",)
 
 
+def test_the_better_of_two_files_passes_or_loses_less():
+    def report(psnr, *failures):
+        return reporting.Report("f", "tflite", "int8", parity=parity(psnr=psnr), failures=failures)
+
+    lost = reporting.Report("f", "tflite", "int8", failures=("cannot be made",))
+    assert reporting.is_better(report(29.8), report(29.9, "green: mean moved"))
+    assert reporting.is_better(report(29.6, "loses"), report(29.5, "loses"))
+    assert not reporting.is_better(report(29.4, "loses"), report(29.5, "loses"))
+    assert not reporting.is_better(lost, report(29.5, "loses"))
+
+
 def test_the_psnr_of_an_untrained_network_counts_for_nothing():
     assert reporting.failures("tflite", "int8", parity(psnr=9.0), trained=False) == ()
 
