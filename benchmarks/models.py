@@ -63,7 +63,14 @@ NOTES = """\
 precision of Keras (`fp32`: in float32); compare rows, not machines. `GMAC/MP`: 10^9
 multiply-accumulates a megapixel. `peak` is the largest resident memory of `keras-rdanet restore` on
 a picture of one megapixel, TensorFlow included. A network that pools globally is tiled with an
-overlap; what that costs is in `benchmarks/results/tiling.md`."""
+overlap; what that costs is in `benchmarks/results/tiling.md`. The fastest export is as many
+times as fast as Keras in float32; all of them are in [exports.md](exports.md)."""
+CURVES = """\
+## How they were trained
+
+![PSNR on held-out images over pixels seen](images/curves.png)
+
+Drawn by `benchmarks/curves.py`; what was tried is in [training_log.md](training_log.md)."""
 
 PROTOCOLS = """\
 The protocol of each is in `keras-rdanet models --json`. None of these images was trained on."""
@@ -125,14 +132,27 @@ def describe(entry, seconds):
 
 
 def passed_exports(name, results=RESULTS):
-    """The exports of these weights that passed their gates; `None` if none were measured."""
+    """The exports of these weights that passed their gates: file -> speed beside Keras.
+
+    `None` if none were measured.
+    """
     path = results / "exports.json"
     if not path.exists():
         return None
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return [
-        f"{r['format']} {r['variant']}" for r in rows if r["network"] == name and not r["failures"]
-    ]
+    return {
+        f"{r['format']} {r['variant']}": r["speedup"]
+        for r in rows
+        if r["network"] == name and not r["failures"]
+    }
+
+
+def fastest(exports):
+    """The fastest export that passed, in words."""
+    if not exports:
+        return "not measured"
+    name = max(exports, key=lambda file: exports[file])
+    return f"{name}, {exports[name]:.1f}x"
 
 
 def costs(rows):
@@ -146,6 +166,7 @@ def costs(rows):
             "s/MP, fp32": f"{row['seconds_per_megapixel']['float32']:.1f}",
             "peak": f"{row['peak_bytes'] / 1e6:.0f} MB",
             "tiling": row["support"].replace("_", " "),
+            "fastest export": fastest(row["exports"]),
             "exports that pass": ", ".join(row["exports"] or ()) or "not measured",
         }
         for row in rows
@@ -241,6 +262,7 @@ def main(output, results):
         "## Scores",
         markdown_table(scores(rows)).rstrip(),
         PROTOCOLS,
+        CURVES,
         "## Origin",
         markdown_table(origins(rows)).rstrip(),
         f"Measured on {device['cpu']}, {device['cores']} cores; {device['system']}; {versions}.",

@@ -67,8 +67,9 @@ GOLDEN = {
 }
 NOTES = f"""\
 Every row is a real run of `keras-rdanet train` on the row's config, made short: the network and
-the run are reduced as the last two columns say, nothing else is changed but rate and folders. Sets
-of pairs (SIDD, GoPro, RealSR, Rain13k) are stand-ins made here, in the folders of the public set.
+the run are reduced as the last two columns say, nothing else is changed but rate, folders and how
+long averages of weights remember. Sets of pairs (SIDD, GoPro, RealSR, Rain13k) are stand-ins made
+here, in the folders of the public set.
 
 - **parity**: golden files of the original code that the network and its operators reproduce within
   1e-4 of the range, and the largest error.
