@@ -9,6 +9,8 @@ from keras_rdanet.data.pipeline import Degrade, batches
 from keras_rdanet.data.sources import Source
 from keras_rdanet.degradations.noise import GaussianNoise
 
+# Height and width of a tile, in pixels.
+TILE = 64
 MIN_TILES = 200
 
 
@@ -44,7 +46,7 @@ def calibration_tiles(
     *,
     channels: int,
     degrade: Degrade | None = None,
-    size: int = 64,
+    size: int = TILE,
     count: int = MIN_TILES,
     seed: int = 0,
 ) -> CalibrationTiles:

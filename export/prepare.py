@@ -19,7 +19,7 @@ from keras_rdanet.degradations.noise import GaussianNoise
 from keras_rdanet.degradations.rain import RainStreaks
 from keras_rdanet.evaluation import pathology, tasks
 from keras_rdanet.evaluation.protocols import EvaluationProtocol
-from keras_rdanet.export.calibration import CalibrationTiles, calibration_tiles
+from keras_rdanet.export.calibration import TILE, CalibrationTiles, calibration_tiles
 from keras_rdanet.export.metadata import ExportMetadata, describe
 from keras_rdanet.export.parity import Reference, crops
 from keras_rdanet.image.io import PictureHeader
@@ -178,10 +178,13 @@ def subject_of(
     samples = crops(protocol, _source(proving), function, size, pictures)
     calibration = None
     if calibrate:
+        # What compares all positions is traced otherwise for another number of them.
+        side = size if model.support == "nonlocal" else TILE
         calibration = calibration_tiles(
             folder(data),
             channels=model.channels,
             degrade=calibrating_degradation(metadata.task, model.scale),
+            size=side * model.scale,
         )
     return Subject(
         model=model,

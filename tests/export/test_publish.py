@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from keras_rdanet.export import metadata as meta
 from keras_rdanet.export import prepare, publish
 from keras_rdanet.export import report as reporting
 from keras_rdanet.export.litert import _text
@@ -209,3 +210,23 @@ def test_an_export_is_not_exported_again(tmp_path):
 def test_networks_are_proven_on_what_they_were_trained_for(task, scale, protocol, degradation):
     assert type(prepare.proving_protocol(task, scale)).__name__ == protocol
     assert type(prepare.calibrating_degradation(task, scale)).__name__ == degradation
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "size", "side"),
+    [
+        ("rdn_rgb_x2", {"num_blocks": 1, "filters": 4, "growth_rate": 4, "num_layers": 1}, 32, 64),
+        ("pa_edsr_x2", {"num_blocks": 2, "filters": 4, "reduction": 2}, 48, 48),
+    ],
+)
+def test_calibration_tiles_suit_the_network(tmp_path, preset, overrides, size, side):
+    samples = np.random.default_rng(0).integers(0, 256, (150, 160, 3), np.uint8)
+    for index in range(4):
+        write_picture(tmp_path / f"{index}.png", Picture(samples))
+    model = registry.build(preset, **overrides)
+    metadata = meta.describe(model, preset, overrides=overrides)
+    subject = prepare.subject_of(
+        model, metadata, data=tmp_path, size=size, pictures=1, calibrate=True
+    )
+    assert subject.calibration.degraded.shape[1:3] == (side, side)
+    assert subject.calibration.target.shape[1:3] == (2 * side, 2 * side)
