@@ -49,8 +49,8 @@ Written by `python benchmarks/models.py`; scores by `benchmarks/scores.py`.
 
 - **A noisy picture, no idea how noisy**: `tsp_rdanet_tiny`, the default. The most quality per
   second on a CPU; blind, so nothing needs to be set. The command picks the gray or the RGB network.
-- **The same in colour, and time to spare**: `tsp_rdanet_small_rgb`, a little better for four times the
-  work a pixel. Its gray sibling is no better than the tiny one yet.
+- **The same in colour, and time to spare**: `tsp_rdanet_small_rgb`, a little better for four times
+  the work a pixel. Its gray sibling is no better than the tiny one yet.
 - **A photo from a camera or a phone, as it was processed there**: `tsp_rdanet_small_real`. Weights
   for Gaussian noise leave camera noise standing, which is correlated between pixels.
 - **A JPEG with blocks and ringing**: `tsp_rdanet_tiny_gray.jpeg`, for gray pictures of quality 10
@@ -216,7 +216,12 @@ def draw(rows, path):
                     place = min(row["seconds_per_megapixel"].values()), score["psnr"]
                     axis.plot(*place, "o", color="tab:blue")
                     axis.annotate(
-                        row["name"], place, (6, 4), textcoords="offset points", fontsize=8
+                        row["name"],
+                        place,
+                        (-6, -11),
+                        textcoords="offset points",
+                        ha="right",
+                        fontsize=8,
                     )
         for one in measured:
             if (one["data"], one["level"]) == (data, "sigma 25") and one["method"] in CLASSICAL:
