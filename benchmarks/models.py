@@ -216,11 +216,11 @@ def draw(rows, path):
                     place = min(row["seconds_per_megapixel"].values()), score["psnr"]
                     axis.plot(*place, "o", color="tab:blue")
                     axis.annotate(
-                        row["name"],
+                        row["name"].removeprefix("tsp_rdanet_"),
                         place,
-                        (-6, -11),
+                        (0, 7),
                         textcoords="offset points",
-                        ha="right",
+                        ha="center",
                         fontsize=8,
                     )
         for one in measured:
@@ -232,11 +232,10 @@ def draw(rows, path):
             axis.axhline(psnr, color="tab:orange", linewidth=1, linestyle="--")
             axis.annotate(
                 f"{name}, published",
-                (0.99, psnr),
+                (0.01, psnr),
                 (0, 2),
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",
-                ha="right",
                 fontsize=8,
             )
         axis.set(xscale="log", xlabel="seconds per megapixel", ylabel="PSNR in dB at sigma 25")
