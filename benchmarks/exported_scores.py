@@ -33,8 +33,9 @@ FILES = [
 NOTES = """\
 PSNR in dB, the mean over the {pictures} pictures, degraded as the last column says. Gray pictures
 are given to RGB networks in three equal channels. Files of fixed input size restore tiles of
-{size}x{size} pixels, all others whole pictures. What is not in int8 loses at most what the gate of
-its format allows, and so does int8."""
+{size}x{size} pixels, all others whole pictures. int8_uint8 is given the degraded pictures clipped and
+rounded to 8 bits, and Keras is not, so that its loss counts the clipped noise too; its gate, in
+exports.md, compares alike."""
 
 
 def measure(name, data, test, size):
