@@ -33,8 +33,8 @@ FILES = [
 NOTES = """\
 PSNR in dB, the mean over the {pictures} pictures, degraded as the last column says. Gray pictures
 are given to RGB networks in three equal channels. Files of fixed input size restore tiles of
-{size}x{size} pixels, all others whole pictures. int8_uint8 is given the degraded pictures clipped and
-rounded to 8 bits, and Keras is not, so that its loss counts the clipped noise too; its gate, in
+{size}x{size} pixels, all others whole pictures. int8_uint8 is given the degraded pictures clipped
+and rounded to 8 bits, and Keras is not, so that its loss counts the clipped noise too; its gate, in
 exports.md, compares alike."""
 
 
