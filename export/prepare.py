@@ -74,7 +74,7 @@ class Subject:
             raise ValueError("Fine-tuning learns from pictures; give a folder of them.")
         patches = batches(
             folder(self.data),
-            patch_size=64 * self.model.scale,
+            patch_size=TILE * self.model.scale,
             batch_size=4,
             channels=self.model.channels,
             degrade=calibrating_degradation(self.metadata.task, self.model.scale),
