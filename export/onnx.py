@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -200,8 +201,32 @@ def _convert(model, opset):
     restore = restore_function(model)
     signature = [tf.TensorSpec((None, None, None, model.channels), tf.float32, INPUT)]
     function = tf.function(lambda degraded: {OUTPUT: restore(degraded)}, signature, autograph=False)
-    proto, _ = tf2onnx.convert.from_function(function, signature, opset=opset)
+    traced = function.get_concrete_function()
+    # Transposed here and not by tf2onnx: where pictures are gray its optimizer makes reshapes of
+    # transposes at the ends, one of which now and then gives an output with an axis too many.
+    proto, _ = tf2onnx.convert.from_function(
+        function,
+        signature,
+        opset=opset,
+        inputs_as_nchw=[traced.inputs[0].name],
+        outputs_as_nchw=[traced.outputs[0].name],
+    )
+    _transpose_ends(proto.graph)
     return proto
+
+
+def _transpose_ends(graph):
+    """Give a graph from NCHW to NCHW an input and an output in NHWC."""
+    first, last = f"{INPUT}/NCHW", f"{OUTPUT}/NCHW"
+    for node in graph.node:
+        node.input[:] = [first if name == INPUT else name for name in node.input]
+        node.output[:] = [last if name == OUTPUT else name for name in node.output]
+    transpose = partial(onnx.helper.make_node, "Transpose")
+    graph.node.insert(0, transpose([INPUT], [first], name=first, perm=(0, 3, 1, 2)))
+    graph.node.append(transpose([last], [OUTPUT], name=last, perm=(0, 2, 3, 1)))
+    for value in (*graph.input, *graph.output):
+        sizes = value.type.tensor_type.shape.dim
+        sizes.append(sizes.pop(1))
 
 
 def _join_biases(node, graph):

@@ -15,6 +15,7 @@ from keras_rdanet.models.base import RestorationModel
 
 OVERRIDES = {
     "tsp_rdanet_tiny_rgb": {"filters": 8},
+    "tsp_rdanet_tiny_gray": {"filters": 8},
     "rdn_rgb_x2": {"filters": 4, "growth_rate": 4, "num_blocks": 1, "num_layers": 2},
 }
 
@@ -47,6 +48,14 @@ def assert_same(model, path, shapes):
 
 def test_onnx_runtime_gives_what_keras_gives_at_any_size(color):
     assert_same(*color, [(1, 16, 24), (2, 17, 13), (1, 5, 31)])
+
+
+def test_the_ends_of_gray_networks_are_transposed_not_reshaped(tmp_path):
+    model, path = exported("tsp_rdanet_tiny_gray", tmp_path)
+    assert_same(model, path, [(1, 16, 24), (2, 17, 13)])
+    nodes = onnx.load(path).graph.node
+    assert [node.op_type for node in nodes if "degraded" in node.input] == ["Transpose"]
+    assert [node.op_type for node in nodes if "restored" in node.output] == ["Transpose"]
 
 
 def test_an_enlarged_output_has_its_own_sizes(tmp_path):
