@@ -139,6 +139,22 @@ def test_what_misses_its_gate_is_made_again_from_fine_tuned_weights(
     assert "the same before fine-tuning" in written
 
 
+def test_the_slow_file_is_proven_beside_the_others(weights, pictures, tmp_path, monkeypatch):
+    subject = prepare.subject(weights, data=pictures, size=32, calibrate=True)
+    wanted = [SAVED_MODEL, publish.SLOW]
+    reports = list(publish.publish(subject, wanted, tmp_path, force=True))
+    assert [(report.format, report.variant) for report in reports] == wanted
+    assert all(report.parity for report in reports)
+    assert open_model(tmp_path / "model_int16x8.tflite").precision == "int16x8"
+
+    def fail(path):
+        raise OSError(f"{path.name} is gone.")
+
+    monkeypatch.setattr(publish, "open_model", fail)
+    with pytest.raises(OSError, match="is gone"):
+        list(publish.publish(subject, [publish.SLOW], tmp_path))
+
+
 def test_fine_tuning_needs_pictures(subject, tmp_path):
     with pytest.raises(ValueError, match="Fine-tuning learns from pictures"):
         list(publish.publish(subject, [SAVED_MODEL], tmp_path / "out", fine_tune=3))
