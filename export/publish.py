@@ -63,8 +63,9 @@ def publish(
 
     Beside them come `report.md`, a line for every file, and in `reports` what
     was measured about each: JSON, Markdown and a picture. Of a file that
-    misses its gate nothing stays but its line. A float32 ONNX file gets a
-    `trtexec` command and a Python script beside it, see `write_tensorrt`.
+    misses its gate nothing stays but its line, which says so if an older file
+    of that name is still there. A float32 ONNX file gets a `trtexec` command
+    and a Python script beside it, see `write_tensorrt`.
 
     Args:
         subject: The network.
@@ -120,6 +121,9 @@ def publish(
                 _move_copy(folder / report.file, out / report.file)
                 report = replace(report, companions=_companions(subject, out / report.file))
                 reporting.write(report, out / REPORTS, sheet)
+            elif (out / report.file).exists():
+                older = f"{report.file} in the folder is an older one"
+                report = replace(report, failures=(*report.failures, older))
             reports.append(report)
             reporting.write_summary(reports, out / SUMMARY)
             yield report

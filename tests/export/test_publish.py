@@ -88,6 +88,16 @@ def test_a_file_that_misses_its_gate_leaves_nothing_but_a_line(subject, tmp_path
     assert "loses" in (tmp_path / "report.md").read_text()
 
 
+def test_an_older_file_stays_if_the_new_one_is_refused(subject, tmp_path, monkeypatch):
+    wanted = [("onnx", "fp32")]
+    list(publish.publish(subject, wanted, tmp_path))
+    before = (tmp_path / "model_fp32.onnx").read_bytes()
+    monkeypatch.setitem(reporting.GATES, wanted[0], Gate(psnr_loss=-1))
+    (report,) = publish.publish(subject, wanted, tmp_path)
+    assert report.failures[1] == "model_fp32.onnx in the folder is an older one"
+    assert (tmp_path / "model_fp32.onnx").read_bytes() == before
+
+
 def test_force_publishes_it_all_the_same_and_the_report_says_so(subject, tmp_path, monkeypatch):
     monkeypatch.setitem(reporting.GATES, SAVED_MODEL, Gate(psnr_loss=-1))
     (tmp_path / "saved_model").mkdir()
