@@ -179,10 +179,11 @@ def document(rows, settings):
 @click.option("--only", multiple=True, help="Names of networks; the others come from the cache.")
 def main(data, test, size, pictures, cache, only):
     """Write the matrix of networks, formats and variants."""
-    networks = {entry.name: None for entry in list_models()} | UNTRAINED
+    weights = {entry.name: entry.sha256[:12] for entry in list_models()}
+    networks = dict.fromkeys(weights) | UNTRAINED
     rows = []
     for name, overrides in networks.items():
-        stored = cache / f"{name}-{size}-{pictures}.json"
+        stored = cache / f"{name}-{weights.get(name, 'untrained')}-{size}-{pictures}.json"
         own = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else []
         done = {(one["format"], one["variant"]) for one in own}
         missing = [pair for pair in WANTED if pair not in done]
