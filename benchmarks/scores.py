@@ -10,6 +10,7 @@ results/scores*.json and .md, one a task.
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import click
@@ -108,7 +109,8 @@ def row(data, protocol, result):
 def arrange(rows):
     """Return a line for each set and method, a column for each level."""
     lines = {}
-    for one in rows:
+    # By level, as columns come in the order of their first cells.
+    for one in sorted(rows, key=lambda one: int(re.sub(r"\D", "", one["level"]) or 0)):
         key = one["data"], one["method"], one["precision"]
         cells = lines.setdefault(key, dict(zip(("data", "method", "precision"), key, strict=True)))
         cells[one["level"]] = f"{one['psnr']:.2f} / {one['ssim']:.4f}"
