@@ -140,7 +140,8 @@ def _scored(result, data, folder):
         "ssim": round(result["mean"]["ssim"], 5),
     }
     kept = [old for old in entry.scores if any(old.get(key) != place[key] for key in place)]
-    return replace(entry, protocol=shared, scores=(*kept, new))
+    scores = sorted((*kept, new), key=lambda one: [one["data"], *(one.get(k, 0) for k in LEVELS)])
+    return replace(entry, protocol=shared, scores=tuple(scores))
 
 
 def _cost(runs):
