@@ -98,8 +98,12 @@ class TFLiteExporter:
         return content, observed
 
     @cached_property
+    def _coverage(self) -> tuple[float, dict[float, float]]:
+        return quantization.choose_coverage(*self._observed, self.calibration)
+
+    @cached_property
     def _ranges(self) -> quantization.Ranges:
-        return quantization.ranges_of(*self._observed)
+        return quantization.ranges_of(*self._observed, self._coverage[0])
 
     @cached_property
     def _mixture(self) -> tuple[quantization.Mixture, list[dict]]:
@@ -143,6 +147,8 @@ class TFLiteExporter:
         if variant == "int16x8":
             whole = quantization.ranges_of(*self._observed, coverage=1)
             return quantization.to_int16x8(content, whole), report
+        coverage, losses = self._coverage
+        report |= {"coverage": coverage, "loss dB of coverages": losses}
         if variant == "int8_uint8":
             return with_uint8_samples(quantization.to_full_int8(content, self._ranges)), report
         mixture, tried = self._mixture

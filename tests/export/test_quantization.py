@@ -83,6 +83,26 @@ def test_ranges_hold_zero_clip_outliers_and_are_never_empty(content):
     np.testing.assert_allclose([ranges["wide"]["min"], ranges["wide"]["max"]], [[-1], [2]])
 
 
+@pytest.mark.parametrize(
+    ("wild", "is_hopeless", "ends"),
+    [(1, True, (0.7, 0.9)), (7, False, (0.8, 0.975))],
+    ids=["a rare and hopeless tile is clipped", "what is common is not"],
+)
+def test_the_coverage_that_loses_least_is_chosen(content, tiles, wild, is_hopeless, ends):
+    degraded = tiles.degraded.copy()
+    degraded[:wild] *= 5
+    target = np.clip(run(content, degraded), 0, 1)
+    if is_hopeless:
+        target[:wild] = 1 - target[:wild]
+    observed = quantization.observe(content, degraded)
+    coverage, losses = quantization.choose_coverage(
+        content, observed, dataclasses.replace(tiles, degraded=degraded, target=target)
+    )
+    assert list(losses) == list(quantization.COVERAGES)
+    assert losses[coverage] == min(losses.values())
+    assert ends[0] <= coverage <= ends[1], losses
+
+
 def everything(content):
     """Observations of all tensors of a file, each from 0 to a number of its own."""
     graph = flatbuffer.read_model_from_bytearray(bytearray(content)).subgraphs[0]
@@ -134,6 +154,6 @@ def test_layers_are_named_and_the_one_that_hurts_comes_first(content, observed, 
     losses = quantization.layer_losses(content, ranges, perfect)
     assert set(losses) == {"head", "tail"}
     assert list(losses.values()) == sorted(losses.values(), reverse=True)
-    assert min(losses.values()) > 3
+    assert min(losses.values()) > 0.3
     kept = quantization.to_int8(content, ranges, Mixture(layers=("head", "tail")))
     assert operations(kept).count("CONV_2D") == 2

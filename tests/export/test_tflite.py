@@ -15,6 +15,7 @@ from keras import ops
 from keras_rdanet import metrics
 from keras_rdanet.degradations.noise import protocol_noise
 from keras_rdanet.export import metadata as meta
+from keras_rdanet.export import quantization
 from keras_rdanet.export.audit import audit
 from keras_rdanet.export.calibration import CalibrationTiles
 from keras_rdanet.export.litert import open_file
@@ -54,7 +55,7 @@ def metadata(model):
 
 @pytest.fixture(scope="module")
 def calibration():
-    degraded, target = cut(32, np.linspace(0, 50, 32), seed=0)
+    degraded, target = cut(200, np.linspace(0, 50, 200), seed=0)
     return CalibrationTiles(degraded, target, hashlib.sha256(degraded.tobytes()).hexdigest())
 
 
@@ -153,6 +154,8 @@ def test_files_say_what_they_are_and_what_calibrated_them(exported, metadata, ca
     made = json.loads(texts[QUANTIZATION_NAME])
     assert made["calibration"]["sha256"] == calibration.sha256
     assert made["tried"][0]["float operations"] == []
+    assert made["coverage"] in quantization.COVERAGES
+    assert len(made["loss dB of coverages"]) == len(quantization.COVERAGES)
     assert model.signatureDefs[0].inputs[0].name == b"degraded"
     assert model.signatureDefs[0].outputs[0].name == b"restored"
 
