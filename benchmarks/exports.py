@@ -192,7 +192,7 @@ def main(data, test, size, pictures, cache, only):
             for one in measure(name, overrides, missing, data, test, size, pictures):
                 own.append(one)
                 write_json(stored, own)
-        rows += own
+        rows += sorted(own, key=lambda one: WANTED.index((one["format"], one["variant"])))
     settings = {
         "size": size,
         "nonlocal_size": prepare.NONLOCAL_TILE,
