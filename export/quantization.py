@@ -12,11 +12,12 @@ shared gets one treatment: a layer that runs several times has its weights
 stored once only if all its uses agree.
 """
 
+import bisect
 import contextlib
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -261,8 +262,8 @@ def choose_mixture(
 ) -> tuple[Mixture, list[dict]]:
     """Find the fastest mixture of int8 and float32 that loses no more than `budget`.
 
-    First sums, then gates stay in float32; if that does not suffice the layers
-    that hurt, worst first, one after the other.
+    First sums, then gates stay in float32; if that does not suffice, as few
+    layers as do, those that hurt most. How many is found by bisection.
 
     Args:
         content: A TFLite file in float32 that takes such tiles.
@@ -275,24 +276,23 @@ def choose_mixture(
         tried, with its loss.
     """
     score = _scorer(content, tiles, 96)
-    tried: list[tuple[float, Mixture]] = []
-    for mixture in _candidates(content, ranges, tiles):
-        tried.append((score(to_int8(content, ranges, mixture)), mixture))
-        if tried[-1][0] <= budget:
-            break
-    best = tried[-1] if tried[-1][0] <= budget else min(tried, key=lambda one: one[0])
+    tried: dict[Mixture, float] = {}
+
+    def fits(mixture):
+        tried[mixture] = score(to_int8(content, ranges, mixture))
+        return tried[mixture] <= budget
+
+    if not any(fits(mixture) for mixture in MIXTURES):
+        layers = tuple(layer_losses(content, ranges, tiles))
+        finer = [Mixture(_SUMS + _GATES, layers[:count]) for count in range(1, len(layers))]
+        bisect.bisect_left(finer, True, key=fits)
+    good = [mixture for mixture, loss in tried.items() if loss <= budget]
+    best = min(good, key=lambda one: len(one.layers)) if good else min(tried, key=tried.__getitem__)
     report = [
         {"float operations": m.operations, "float layers": m.layers, "loss dB": round(loss, 4)}
-        for loss, m in tried
+        for m, loss in tried.items()
     ]
-    return best[1], report
-
-
-def _candidates(content, ranges, tiles) -> Iterable[Mixture]:
-    yield from MIXTURES
-    layers = tuple(layer_losses(content, ranges, tiles))
-    for count in range(1, len(layers)):
-        yield Mixture(_SUMS + _GATES, layers[:count])
+    return best, report
 
 
 def _scorer(content: bytes, tiles: CalibrationTiles, count: int) -> Callable[[bytes], float]:

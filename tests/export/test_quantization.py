@@ -147,6 +147,34 @@ def test_the_mixture_gets_finer_until_the_budget_is_met(content, observed, tiles
     assert losses[strict.operations, strict.layers] == min(losses.values())
 
 
+def test_as_few_layers_stay_in_float_as_meet_the_budget(tiles):
+    random = np.random.default_rng(2)
+    kernels = {
+        name: random.normal(0, 0.25, (3, 3, inner, outer)).astype(np.float32)
+        for name, inner, outer in (("a", 1, 8), ("b", 8, 8), ("c", 8, 8), ("d", 8, 8), ("e", 8, 1))
+    }
+
+    @tf.function(input_signature=[tf.TensorSpec((1, SIDE, SIDE, 1), tf.float32, "degraded")])
+    def net(degraded):
+        x = degraded
+        for name, kernel in kernels.items():
+            x = tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME", name=f"net/{name}/Conv2D"))
+        return {"restored": degraded + 0.1 * x}
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [net.get_concrete_function()], tf.Module()
+    )
+    content = converter.convert()
+    perfect = dataclasses.replace(tiles, target=np.clip(run(content, tiles.degraded), 0, 1))
+    ranges = quantization.ranges_of(content, quantization.observe(content, tiles.degraded))
+    _, tried = quantization.choose_mixture(content, ranges, perfect, budget=-1)
+    losses = {len(one["float layers"]): one["loss dB"] for one in tried}
+    assert set(losses) == {0, 3, 4}  # bisected
+    mixture, _ = quantization.choose_mixture(content, ranges, perfect, budget=losses[3] + 1e-3)
+    assert 1 <= len(mixture.layers) <= 3
+    assert mixture.operations
+
+
 def test_layers_are_named_and_the_one_that_hurts_comes_first(content, observed, tiles):
     ranges = quantization.ranges_of(content, observed)
     assert quantization.layers_of(content) == ("head", "tail")
