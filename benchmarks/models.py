@@ -49,7 +49,7 @@ Written by `python benchmarks/models.py`; scores by `benchmarks/scores.py`.
 
 - **A noisy picture, no idea how noisy**: `tsp_rdanet_tiny`, the default. The most quality per
   second on a CPU; blind, so nothing needs to be set. The command picks the gray or the RGB network.
-- **The same, and time to spare**: `tsp_rdanet_small`, 0.1 to 0.3 dB better for four times the work
+- **The same, and time to spare**: `tsp_rdanet_small`, about 0.1 dB better for four times the work
   a pixel.
 - **A photo from a camera or a phone, as it was processed there**: `tsp_rdanet_small_real`. Weights
   for Gaussian noise leave camera noise standing, which is correlated between pixels.
