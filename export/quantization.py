@@ -38,6 +38,9 @@ Observations = dict[str, dict[str, np.ndarray]]
 # noise lose most: with such a file test pictures lose 0.1 to 0.2 dB.
 BUDGET = 0.6
 
+# How many tiles files are compared on.
+COMPARED = 96
+
 # Squared error that nobody sees: one gray level of 255.
 UNSEEN = (1 / 255) ** 2
 
@@ -103,19 +106,20 @@ def observe(content: bytes, tiles: np.ndarray) -> Observations:
 
 
 def choose_coverage(
-    content: bytes, observed: Observations, tiles: CalibrationTiles
+    content: bytes, observed: Observations, tiles: CalibrationTiles, count: int = COMPARED
 ) -> tuple[float, dict[float, float]]:
     """Find the coverage with which int8 loses least on tiles.
 
     Args:
         content: A TFLite file in float32 that takes such tiles.
         observed: From `observe`.
-        tiles: To measure on; some are picked.
+        tiles: To measure on.
+        count: How many of them.
 
     Returns:
         One of `COVERAGES`, and what files lose with each, in dB.
     """
-    score = _scorer(content, tiles, 96)
+    score = _scorer(content, tiles, count)
     losses = {
         coverage: round(score(to_int8(content, ranges_of(content, observed, coverage))), 4)
         for coverage in COVERAGES
@@ -258,7 +262,11 @@ def layer_losses(content: bytes, ranges: Ranges, tiles: CalibrationTiles) -> dic
 
 
 def choose_mixture(
-    content: bytes, ranges: Ranges, tiles: CalibrationTiles, budget: float = BUDGET
+    content: bytes,
+    ranges: Ranges,
+    tiles: CalibrationTiles,
+    budget: float = BUDGET,
+    count: int = COMPARED,
 ) -> tuple[Mixture, list[dict]]:
     """Find the fastest mixture of int8 and float32 that loses no more than `budget`.
 
@@ -268,14 +276,15 @@ def choose_mixture(
     Args:
         content: A TFLite file in float32 that takes such tiles.
         ranges: Of its tensors.
-        tiles: To measure on; some are picked.
+        tiles: To measure on.
         budget: In dB.
+        count: How many tiles.
 
     Returns:
         The mixture, the most precise one if none is good enough; and what was
         tried, with its loss.
     """
-    score = _scorer(content, tiles, 96)
+    score = _scorer(content, tiles, count)
     tried: dict[Mixture, float] = {}
 
     def fits(mixture):

@@ -27,6 +27,9 @@ from keras_rdanet.files import replacing
 # What the quantization of a file learnt from, beside `meta.FILE_NAME`.
 QUANTIZATION_NAME = "keras_rdanet_quantization.json"
 
+# How many tiles files are compared on where all positions are: in int8 that takes seconds a tile.
+COMPARED_NONLOCAL = 8
+
 # The shape that a resizable file states; without one the interpreter fails
 # before anybody can resize it.
 DEFAULT_SIDE = 256
@@ -99,7 +102,7 @@ class TFLiteExporter:
 
     @cached_property
     def _coverage(self) -> tuple[float, dict[float, float]]:
-        return quantization.choose_coverage(*self._observed, self.calibration)
+        return quantization.choose_coverage(*self._observed, self.calibration, self._compared)
 
     @cached_property
     def _ranges(self) -> quantization.Ranges:
@@ -107,7 +110,13 @@ class TFLiteExporter:
 
     @cached_property
     def _mixture(self) -> tuple[quantization.Mixture, list[dict]]:
-        return quantization.choose_mixture(self._observed[0], self._ranges, self.calibration)
+        return quantization.choose_mixture(
+            self._observed[0], self._ranges, self.calibration, count=self._compared
+        )
+
+    @property
+    def _compared(self) -> int:
+        return COMPARED_NONLOCAL if self.model.support == "nonlocal" else quantization.COMPARED
 
     def write(self, path: str | Path, variant: str = "fp32") -> Path:
         """Write one variant, whole or not at all.
