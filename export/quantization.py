@@ -38,6 +38,10 @@ Observations = dict[str, dict[str, np.ndarray]]
 # noise lose most: with such a file test pictures lose 0.1 to 0.2 dB.
 BUDGET = 0.6
 
+# What a file loses that cannot compute every tile, in dB: division refuses a divisor
+# that eight bits round to zero.
+UNUSABLE = 100.0
+
 # How many tiles files are compared on.
 COMPARED = 96
 
@@ -315,7 +319,10 @@ def _scorer(content: bytes, tiles: CalibrationTiles, count: int) -> Callable[[by
     before = _errors(content, tiles, picked)
 
     def score(quantized):
-        after = _errors(quantized, tiles, picked)
+        try:
+            after = _errors(quantized, tiles, picked)
+        except RuntimeError:
+            return UNUSABLE
         losses = 10 * np.log10((after + UNSEEN) / (before + UNSEEN))
         return float(np.sqrt(np.mean(np.maximum(losses, 0) ** 2)))
 

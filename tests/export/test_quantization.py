@@ -175,6 +175,27 @@ def test_as_few_layers_stay_in_float_as_meet_the_budget(tiles):
     assert mixture.operations
 
 
+def test_files_that_divide_by_zero_are_not_chosen(tiles):
+    @tf.function(input_signature=[tf.TensorSpec((1, SIDE, SIDE, 1), tf.float32, "degraded")])
+    def net(degraded):
+        brightest = tf.reduce_max(degraded, axis=(1, 2, 3), keepdims=True)
+        return {"restored": degraded + 0.1 * (degraded / (1e-3 + brightest))}
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [net.get_concrete_function()], tf.Module()
+    )
+    content = converter.convert()
+    degraded = np.clip(tiles.degraded, 0, 1)
+    degraded[::2] *= 1e-3
+    dark = dataclasses.replace(
+        tiles, degraded=degraded, target=np.clip(run(content, degraded), 0, 1)
+    )
+    ranges = quantization.ranges_of(content, quantization.observe(content, degraded))
+    mixture, tried = quantization.choose_mixture(content, ranges, dark)
+    assert tried[0]["loss dB"] == quantization.UNUSABLE
+    assert "DIV" in mixture.operations
+
+
 def test_layers_are_named_and_the_one_that_hurts_comes_first(content, observed, tiles):
     ranges = quantization.ranges_of(content, observed)
     assert quantization.layers_of(content) == ("head", "tail")
