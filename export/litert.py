@@ -51,7 +51,10 @@ def open_file(
             interpreter.resize_tensor_input(source["index"], image.shape)
             interpreter.allocate_tensors()
         interpreter.set_tensor(source["index"], to_samples(image, source["dtype"]))
-        interpreter.invoke()
+        try:
+            interpreter.invoke()
+        except RuntimeError as error:  # int8 may divide by what it rounded to zero
+            raise ValueError(f"{path.name} cannot restore this picture: {error}") from error
         return to_float(interpreter.get_tensor(made))
 
     def restore(images):

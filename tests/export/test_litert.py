@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_rdanet.export import metadata as meta
 from keras_rdanet.export import tflite
@@ -40,6 +41,24 @@ def test_batches_are_restored_as_by_the_network(model, path):
     assert (function.tile_shape, function.channels, function.precision) == ((32, 32), 1, "float32")
     np.testing.assert_allclose(function(images), model.image_function()(images), atol=1e-5)
     np.testing.assert_array_equal(open_file(path, threads=1)(images), function(images))
+
+
+def test_a_picture_that_a_file_fails_on_is_refused_in_one_line(model, tmp_path):
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 1), tf.float32, "degraded")])
+    def inverse(degraded):
+        return {"restored": tf.cast(255 // tf.cast(255 * degraded, tf.int32), tf.float32)}
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [inverse.get_concrete_function()], tf.Module()
+    )
+    metadata = meta.describe(model, PRESET, overrides=OVERRIDES)
+    path = tmp_path / "inverse.tflite"
+    texts = {meta.FILE_NAME: metadata.to_json()}
+    path.write_bytes(tflite.with_texts(converter.convert(), texts))
+    function = open_file(path)
+    np.testing.assert_array_equal(function(np.ones((1, 8, 8, 1))), 1)
+    with pytest.raises(ValueError, match=r"inverse\.tflite cannot restore this picture: Division"):
+        function(np.zeros((1, 8, 8, 1)))
 
 
 def test_a_photo_is_restored_without_tensorflow_and_keras(model, path, tmp_path):
