@@ -86,6 +86,8 @@ class GaussianNoiseOptions(_Options):
     name: Literal["gaussian_noise"]
     sigma: Annotated[Range, _range(0)]
     mean: Number = 0.0
+    grain: Annotated[Range, _range(1, 8)] = 1.0
+    jpeg_quality: Annotated[WholeRange, _range(1, 100, whole=True)] | None = None
 
 
 class CameraNoiseOptions(_Options):
@@ -94,6 +96,7 @@ class CameraNoiseOptions(_Options):
     name: Literal["camera_noise"]
     shot: Annotated[Range, _range(1e-30, 1)] = (1e-4, 0.012)
     jpeg_quality: Annotated[WholeRange, _range(1, 100, whole=True)] | None = None
+    grain: Annotated[Range, _range(1, 8)] = 1.0
 
 
 class JPEGOptions(_Options):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_rdanet.degradations.grain import check_grain, coarsen
 from keras_rdanet.degradations.jpeg import JPEG
 from keras_rdanet.degradations.mosaic import bayer_masks
 from keras_rdanet.degradations.ranges import Range, WholeRange, check_range, draw
@@ -51,6 +52,8 @@ class CameraNoise:
             read noise follows from it, with a spread.
         jpeg_quality: Compress the noisy image; an integer of 1-100, a range, or
             `None` for no compression. See `JPEG`.
+        grain: Width of a grain of the noise in pixels, 1 to 8, or a range, as
+            in pictures that were enlarged by that factor. See `coarsen`.
 
     Called with a float32 RGB batch `(B, H, W, 3)` in `[0, 1]` and a seed, two
     integers, it returns the noisy batch: same shape, float32, clipped to
@@ -77,8 +80,10 @@ class CameraNoise:
 
     shot: Range = (1e-4, 0.012)
     jpeg_quality: WholeRange | None = None
+    grain: Range = 1.0
 
     def __post_init__(self):
+        check_grain(self.grain)
         check_range("shot", self.shot, "a variance above 0, at most 1", low=1e-30, high=1)
         if self.jpeg_quality is not None:
             JPEG(self.jpeg_quality)
@@ -104,7 +109,10 @@ class CameraNoise:
             colours = tf.einsum("bhws,bcs->bhwc", demosaic(recorded * masks), to_rgb)
             return to_srgb(colours)
 
-        degraded = tf.clip_by_value(target + develop(noisy) - develop(clean), 0.0, 1.0)
+        noise = coarsen(
+            develop(noisy) - develop(clean), self.grain, tf.random.fold_in(seed, 0)
+        )
+        degraded = tf.clip_by_value(target + noise, 0.0, 1.0)
         return (
             degraded if self.jpeg_quality is None else JPEG(self.jpeg_quality)(degraded, jpeg_seed)
         )

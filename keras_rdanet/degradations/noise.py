@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_rdanet.degradations.ranges import Range, check_range, draw
+from keras_rdanet.degradations.grain import check_grain, coarsen
+from keras_rdanet.degradations.jpeg import JPEG
+from keras_rdanet.degradations.ranges import Range, WholeRange, check_range, draw
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -19,20 +21,30 @@ class GaussianNoise:
         sigma: Standard deviation in gray levels of 0-255; or a range
             `(low, high)`, from which every sample of a batch draws its own,
             uniformly (blind denoising).
-        mean: Of the noise, in gray levels, for noise that also shifts the image.
+        mean: Mean of the noise, in gray levels, for noise that also shifts the image.
+        grain: Width of a grain of the noise in pixels, 1 to 8, or a range: the
+            noise of a picture that was enlarged by that factor. See `coarsen`.
+        jpeg_quality: Compress the noisy image; an integer of 1-100, a range, or
+            `None` for no compression. See `JPEG`.
 
     Called with a float32 batch `(B, H, W, C)` in `[0, 1]` and a seed, two
-    integers, it returns the noisy batch: same shape, float32, not clipped.
+    integers, it returns the noisy batch: same shape, float32, not clipped
+    unless it is compressed.
 
     Raises:
-        ValueError: if a sigma is negative or the range is empty.
+        ValueError: if a number is out of its range or a range is empty.
     """
 
     sigma: Range
     mean: float = 0.0
+    grain: Range = 1.0
+    jpeg_quality: WholeRange | None = None
 
     def __post_init__(self):
         check_range("sigma", self.sigma, "a number of gray levels >= 0", low=0)
+        check_grain(self.grain)
+        if self.jpeg_quality is not None:
+            JPEG(self.jpeg_quality)
 
     def __call__(self, target: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
         """Return the noisy batch of `target`."""
@@ -40,7 +52,12 @@ class GaussianNoise:
 
         level_seed, noise_seed = tf.unstack(tf.random.split(seed, 2))
         sigma = draw(self.sigma, target, level_seed)
-        return add_gaussian_noise(target + self.mean / 255, sigma, noise_seed)
+        shifted = target + self.mean / 255
+        noise = add_gaussian_noise(tf.zeros_like(target), sigma, noise_seed)
+        degraded = shifted + coarsen(noise, self.grain, tf.random.fold_in(seed, 0))
+        if self.jpeg_quality is None:
+            return degraded
+        return JPEG(self.jpeg_quality)(degraded, tf.random.fold_in(seed, 1))
 
 
 def add_gaussian_noise(images: "tf.Tensor", sigma, seed) -> "tf.Tensor":
