@@ -508,7 +508,7 @@ def main(train, held_out, golden, only, fresh, retry, table):
         options = yaml.safe_load(path.read_text(encoding="utf-8"))
         own = matches.get(path.parent.name)
         cells = {"parity": own, **cells} if own else cells
-        checks = (("parity",) if golden else ()) + CHECKS
+        checks = (("parity",) if golden or written else ()) + CHECKS
         overrides = " ".join(f"{k}={v}" for k, v in short.overrides.items())
         reduced = f"{short.steps} steps of {short.batch_size} patches of {short.patch_size}²"
         lines.append(
@@ -526,7 +526,7 @@ def main(train, held_out, golden, only, fresh, retry, table):
         f"{row['row']}: {name}: {show(row, name)}"
         for row in results
         for name in ("parity", *CHECKS)
-        if show(row, name).startswith("🔴") and (golden or name != "parity")
+        if show(row, name).startswith("🔴") and (golden or written or name != "parity")
     ]
     click.echo("\n".join(red) or "all green")
     _write(lines, results)

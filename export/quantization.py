@@ -52,8 +52,8 @@ UNSEEN = (1 / 255) ** 2
 # steps are coarse and little noise suffers, with few of them much noise does;
 # which is best depends on the weights.
 COVERAGES = (0.6, 0.7, 0.8, 0.9)
-# What is usually best.
-COVERAGE = 0.8
+# That of fine-tuning, which has no file to measure yet.
+COVERAGE = 0.95
 
 # Gates and branches that were never open in training have no range at all.
 # XNNPACK refuses scales that differ too much, and this resolution suffices.
@@ -257,7 +257,7 @@ def layer_losses(content: bytes, ranges: Ranges, tiles: CalibrationTiles) -> dic
         Layer -> loss in dB, largest first.
     """
     layers = layers_of(content)
-    score = _scorer(content, tiles, 12)
+    score = _scorer(content, tiles, 12, unseen=0)
     losses = {}
     for layer in layers:
         others = tuple(other for other in layers if other != layer)
@@ -297,7 +297,7 @@ def choose_mixture(
 
     if not any(fits(mixture) for mixture in MIXTURES):
         layers = tuple(layer_losses(content, ranges, tiles))
-        finer = [Mixture(_SUMS + _GATES, layers[:count]) for count in range(1, len(layers))]
+        finer = [Mixture(_SUMS + _GATES, layers[:end]) for end in range(1, len(layers))]
         bisect.bisect_left(finer, True, key=fits)
     good = [mixture for mixture, loss in tried.items() if loss <= budget]
     best = min(good, key=lambda one: len(one.layers)) if good else min(tried, key=tried.__getitem__)
@@ -308,11 +308,13 @@ def choose_mixture(
     return best, report
 
 
-def _scorer(content: bytes, tiles: CalibrationTiles, count: int) -> Callable[[bytes], float]:
+def _scorer(
+    content: bytes, tiles: CalibrationTiles, count: int, unseen: float = UNSEEN
+) -> Callable[[bytes], float]:
     """Measure the loss of files beside `content` on `count` tiles: the root mean square, in dB.
 
     Every tile counts alike, flat or textured, clean or noisy, and one that
-    loses much counts for many that lose little; errors of a gray level hardly do.
+    loses much counts for many that lose little; squared errors of `unseen` hardly do.
     """
     number = len(tiles.degraded)
     picked = np.linspace(0, number - 1, min(count, number)).round().astype(int)
@@ -323,7 +325,7 @@ def _scorer(content: bytes, tiles: CalibrationTiles, count: int) -> Callable[[by
             after = _errors(quantized, tiles, picked)
         except RuntimeError:
             return UNUSABLE
-        losses = 10 * np.log10((after + UNSEEN) / (before + UNSEEN))
+        losses = 10 * np.log10((after + unseen) / (before + unseen))
         return float(np.sqrt(np.mean(np.maximum(losses, 0) ** 2)))
 
     return score
@@ -342,7 +344,7 @@ def _errors(content: bytes, tiles: CalibrationTiles, picked: np.ndarray) -> np.n
         interpreter.invoke()
         restored = np.clip(interpreter.get_tensor(made)[0], 0, 1)
         errors.append(np.mean((restored - tiles.target[index]) ** 2))
-    return np.array(errors)
+    return np.maximum(errors, 1e-8)
 
 
 def _keep_float(quantizer: Quantizer, content: bytes, mixture: Mixture) -> None:
