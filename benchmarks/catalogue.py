@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from keras_rdanet.cli.models import markdown_table
-from keras_rdanet.files import replacing
+from keras_rdanet.files import file_sha256, replacing
 from keras_rdanet.models import registry
 from keras_rdanet.weights import catalogue, store
 
@@ -72,7 +72,7 @@ def add(run, tag, task, data, terms, config, earlier, best, default, folder):
         channels=model.channels,
         default=default,
         file=file.name,
-        sha256=store.file_sha256(file),
+        sha256=file_sha256(file),
         bytes=file.stat().st_size,
         parameters=model.count_params(),
         data=data,

@@ -22,7 +22,7 @@ from device import write_results
 from tqdm import tqdm
 
 from keras_rdanet.config import load_config
-from keras_rdanet.data.tfrecords import MANIFEST, pack
+from keras_rdanet.data.packed import MANIFEST, pack
 from keras_rdanet.image.io import Picture, PictureHeader, write_picture
 from keras_rdanet.image.sheets import sheet
 

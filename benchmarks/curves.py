@@ -17,8 +17,7 @@ import click
 import matplotlib
 from device import RESULTS
 
-from keras_rdanet.evaluation.report import write_text
-from keras_rdanet.files import replacing
+from keras_rdanet.files import replacing, write_text
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

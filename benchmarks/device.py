@@ -6,7 +6,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from keras_rdanet.evaluation.report import environment, markdown_table, write_json, write_text
+from keras_rdanet.evaluation.report import markdown_table
+from keras_rdanet.files import write_json, write_text
+from keras_rdanet.profiling import environment
 
 RESULTS = Path(__file__).parent / "results"
 

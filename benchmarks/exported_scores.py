@@ -19,9 +19,10 @@ from device import write_results
 
 from keras_rdanet.data.sources import folder
 from keras_rdanet.evaluation.evaluate import evaluate
-from keras_rdanet.evaluation.report import write_json
-from keras_rdanet.export import prepare, publish
-from keras_rdanet.export.report import GATES
+from keras_rdanet.export import exporter as publish
+from keras_rdanet.export import job as prepare
+from keras_rdanet.export.verification.report import GATES
+from keras_rdanet.files import write_json
 from keras_rdanet.image.io import to_float, to_samples
 from keras_rdanet.inference.open import open_model
 from keras_rdanet.weights.catalogue import list_models

@@ -16,11 +16,13 @@ from pathlib import Path
 import click
 from device import RESULTS, stamp, write_results
 
-from keras_rdanet.evaluation.report import markdown_table, write_json, write_text
-from keras_rdanet.export import metadata as meta
-from keras_rdanet.export import prepare, publish
-from keras_rdanet.export.report import GATES
+from keras_rdanet.evaluation.report import markdown_table
+from keras_rdanet.export import exporter as publish
+from keras_rdanet.export import job as prepare
+from keras_rdanet.export.verification.report import GATES
+from keras_rdanet.files import write_json, write_text
 from keras_rdanet.models import registry
+from keras_rdanet.runtimes import metadata as meta
 from keras_rdanet.weights.catalogue import list_models
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "exports.md"

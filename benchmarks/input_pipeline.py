@@ -17,9 +17,9 @@ import tensorflow as tf
 from device import write_results
 
 from keras_rdanet.config import load_config
-from keras_rdanet.data.pipeline import InputWait
+from keras_rdanet.data.input_wait import InputWait
+from keras_rdanet.data.packed import MANIFEST, pack
 from keras_rdanet.data.sources import folder
-from keras_rdanet.data.tfrecords import MANIFEST, pack
 from keras_rdanet.training import build
 
 CONFIG = Path(__file__).parents[1] / "configs" / "tsp_rdanet" / "tiny_rgb.yaml"

@@ -19,8 +19,8 @@ import numpy as np
 from device import RESULTS, stamp
 from memory import CHILD, scene
 
-from keras_rdanet.evaluation.report import markdown_table, write_json, write_text
-from keras_rdanet.files import replacing
+from keras_rdanet.evaluation.report import markdown_table
+from keras_rdanet.files import replacing, write_json, write_text
 from keras_rdanet.image.io import Picture, write_picture
 from keras_rdanet.models import registry
 from keras_rdanet.profiling import multiply_accumulates

@@ -30,7 +30,8 @@ from device import RESULTS, stamp, write_results
 from tqdm import tqdm
 
 from keras_rdanet.config import load_config
-from keras_rdanet.evaluation.report import markdown_table, write_json, write_text
+from keras_rdanet.evaluation.report import markdown_table
+from keras_rdanet.files import write_json, write_text
 from keras_rdanet.image.io import Picture, probe_size, read_picture, to_samples, write_picture
 
 ROOT = Path(__file__).parents[1]

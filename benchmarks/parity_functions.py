@@ -11,14 +11,14 @@ import cv2
 import keras
 import numpy as np
 
-from keras_rdanet.degradations.noise import protocol_noise
-from keras_rdanet.evaluation.protocols import four_tiles
+from keras_rdanet.evaluation.published_tiling import four_tiles
 from keras_rdanet.image.geometry import dihedral, undo_dihedral
 from keras_rdanet.image.io import to_samples
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.losses import RestorationLoss, charbonnier, laplacian
 from keras_rdanet.metrics import psnr, ssim
+from keras_rdanet.tasks.gaussian_noise import protocol_noise
 from keras_rdanet.training.schedules import CosineWithWarmup
 
 # Arrays that are inputs of the others.

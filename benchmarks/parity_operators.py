@@ -7,7 +7,7 @@ the file and its `kwargs` to what `output_0`, `output_1`, ... should be, NHWC.
 import keras
 import numpy as np
 
-from keras_rdanet.inference.chop import chop
+from keras_rdanet.evaluation.published_tiling import chop
 from keras_rdanet.layers.bicubic import RESIZE_MODES, bicubic_resize
 from keras_rdanet.layers.deformable import DeformableConv2D, deform_conv2d, steering_conv
 from keras_rdanet.layers.pyramid_attention import SCALES, PyramidAttention

@@ -21,7 +21,7 @@ from keras_rdanet.evaluation import tasks
 from keras_rdanet.evaluation.comparison import Method, baseline_methods
 from keras_rdanet.evaluation.evaluate import evaluate, open_identified
 from keras_rdanet.evaluation.protocols import GaussianNoise, RealPairs
-from keras_rdanet.evaluation.report import write_json
+from keras_rdanet.files import write_json
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.weights.catalogue import list_models
 

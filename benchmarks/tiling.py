@@ -18,12 +18,12 @@ import numpy as np
 from device import RESULTS, write_results
 from tqdm import tqdm
 
-from keras_rdanet.degradations.noise import protocol_noise
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import SUFFIXES, read_picture, to_float, to_samples
 from keras_rdanet.inference.open import open_model
 from keras_rdanet.inference.tiling import choose_tile, default_overlap, restore_tiled
 from keras_rdanet.metrics import psnr
+from keras_rdanet.tasks.gaussian_noise import protocol_noise
 
 LIMIT = 0.05  # dB
 NOTES = f"""\

@@ -7,7 +7,6 @@ import numpy as np
 
 from keras_rdanet import Restorer
 from keras_rdanet.cli.startup import load_tensorflow
-from keras_rdanet.degradations.noise import protocol_noise
 from keras_rdanet.image.io import (
     Metadata,
     Picture,
@@ -18,6 +17,7 @@ from keras_rdanet.image.io import (
 )
 from keras_rdanet.image.sheets import side_by_side
 from keras_rdanet.metrics import psnr
+from keras_rdanet.tasks.gaussian_noise import protocol_noise
 
 PHOTO = Path(__file__).with_name("astronaut.png")
 

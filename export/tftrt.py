@@ -7,9 +7,9 @@ runs as a script of its own:
     python tftrt.py SAVED_MODEL OUTPUT --precision FP16 --max 4x512x512
 
 INT8 wants `--calibration tiles.npy`, what `numpy.save` makes of
-`keras_rdanet.export.calibration.calibration_tiles(...).degraded`.
+`keras_rdanet.export.quantization.calibration.calibration_tiles(...).degraded`.
 
-With a newer TensorFlow go by way of ONNX: `keras_rdanet.export.tensorrt`.
+With a newer TensorFlow go by way of ONNX: `keras_rdanet.export.formats.tensorrt`.
 """
 
 import argparse

@@ -91,7 +91,7 @@ class GaussianNoiseOptions(_Options):
 
 
 class CameraNoiseOptions(_Options):
-    """See `keras_rdanet.degradations.camera.CameraNoise`."""
+    """See `keras_rdanet.tasks.camera_noise.CameraNoise`."""
 
     name: Literal["camera_noise"]
     shot: Annotated[Range, _range(1e-30, 1)] = (1e-4, 0.012)
@@ -128,7 +128,7 @@ class MotionBlurOptions(_Options):
 
 
 class RainStreaksOptions(_Options):
-    """See `keras_rdanet.degradations.rain.RainStreaks`."""
+    """See `keras_rdanet.tasks.rain.Rain`."""
 
     name: Literal["rain_streaks"]
     density: Annotated[Range, _range(0, 1)] = (0.001, 0.01)

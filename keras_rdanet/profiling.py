@@ -1,12 +1,17 @@
-"""What a network costs: parameters, multiply-accumulates, seconds and memory."""
+"""What a network costs, and where that was measured."""
 
+import importlib.metadata
 import math
 import os
+import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+PACKAGES = ("keras-rdanet", "numpy", "opencv-python-headless", "scikit-image", "bm3d")
+NETWORK_PACKAGES = ("tensorflow", "keras", "jax", "ai-edge-litert", "onnxruntime")
 
 
 def usable_cores() -> int:
@@ -106,3 +111,47 @@ def peak_memory() -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def environment() -> dict:
+    """Describe the machine and the versions that a score or a timing came from.
+
+    Loads nothing: the versions are those installed, and GPUs are named when
+    TensorFlow is already in use.
+    """
+    return {
+        "cpu": _cpu_name(),
+        "cores": usable_cores(),
+        "gpus": _gpu_names(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {
+            name: _version(name) for name in PACKAGES + NETWORK_PACKAGES if _version(name)
+        },
+    }
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_name():
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _gpu_names():
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return []
+    describe = tensorflow.config.experimental.get_device_details
+    gpus = tensorflow.config.list_physical_devices("GPU")
+    return [describe(gpu).get("device_name", gpu.name) for gpu in gpus]

@@ -6,32 +6,33 @@ import keras
 import tensorflow as tf
 
 from keras_rdanet.config import Degradation, ImageOptions, RunConfig
-from keras_rdanet.data import pipeline, sources, tfrecords
-from keras_rdanet.degradations.blur import MotionBlur
-from keras_rdanet.degradations.camera import CameraNoise
-from keras_rdanet.degradations.downsample import BicubicDownsample
-from keras_rdanet.degradations.jpeg import JPEG
-from keras_rdanet.degradations.mosaic import BayerMosaic
-from keras_rdanet.degradations.noise import GaussianNoise
-from keras_rdanet.degradations.rain import RainStreaks
+from keras_rdanet.data import packed, pipeline, sources
 from keras_rdanet.keras_metrics import PSNR
 from keras_rdanet.losses import RestorationLoss
 from keras_rdanet.models import registry
 from keras_rdanet.models.base import RestorationModel
+from keras_rdanet.tasks.bayer_mosaic import BayerMosaic
+from keras_rdanet.tasks.camera_noise import CameraNoise
+from keras_rdanet.tasks.gaussian_noise import GaussianNoise
+from keras_rdanet.tasks.jpeg import JPEG
+from keras_rdanet.tasks.motion_blur import MotionBlur
+from keras_rdanet.tasks.rain import Rain
+from keras_rdanet.tasks.super_resolution import SuperResolution
 from keras_rdanet.training.distillation import init_student
 from keras_rdanet.training.mixup import mixup
+from keras_rdanet.training.optimizers import L2Adam
 from keras_rdanet.training.schedules import CosineWithWarmup, MultiStep
 from keras_rdanet.training.widening import widen
 
 # Name in a config -> what makes degraded patches; its arguments are the other options.
 DEGRADATIONS = {
     "bayer_mosaic": BayerMosaic,
-    "bicubic": BicubicDownsample,
+    "bicubic": SuperResolution,
     "camera_noise": CameraNoise,
     "gaussian_noise": GaussianNoise,
     "jpeg": JPEG,
     "motion_blur": MotionBlur,
-    "rain_streaks": RainStreaks,
+    "rain_streaks": Rain,
 }
 _NEED_RGB = ("bayer_mosaic", "camera_noise")
 
@@ -79,29 +80,6 @@ def _alike(value, usual):
     if isinstance(usual, float):
         return type(value) in (int, float) and value > 0
     return type(value) is type(usual) and (type(value) is not int or value > 0)
-
-
-@keras.saving.register_keras_serializable(package="keras_rdanet")
-class L2Adam(keras.optimizers.Adam):
-    """Adam whose weight decay is a term of the gradient, as PyTorch's.
-
-    Args:
-        l2: Added to each gradient, times the weight.
-        **kwargs: Of `keras.optimizers.Adam`.
-    """
-
-    def __init__(self, *args, l2=0.0, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.l2 = l2
-
-    def update_step(self, gradient, variable, learning_rate):
-        """Update one variable."""
-        decay = keras.ops.cast(self.l2, gradient.dtype) * keras.ops.cast(variable, gradient.dtype)
-        super().update_step(gradient + decay, variable, learning_rate)
-
-    def get_config(self):
-        """Return the arguments."""
-        return {**super().get_config(), "l2": self.l2}
 
 
 def build_optimizer(config: RunConfig) -> keras.optimizers.Optimizer:
@@ -193,7 +171,7 @@ def open_source(options: ImageOptions, scale: int) -> sources.Source:
         return sources.layout(options.layout, options.train, split="train", scale=scale)
     if options.target is not None:
         return sources.pairs(options.train, options.target, scale)
-    return tfrecords.open_folder(options.train)
+    return packed.open_folder(options.train)
 
 
 def build_batches(

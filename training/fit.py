@@ -11,8 +11,8 @@ import keras
 import tensorflow as tf
 
 from keras_rdanet.config import RunConfig
-from keras_rdanet.data.pipeline import InputWait
-from keras_rdanet.evaluation.report import write_json
+from keras_rdanet.data.input_wait import InputWait
+from keras_rdanet.files import write_json
 from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
 from keras_rdanet.training.validation import validation_set

@@ -8,6 +8,7 @@ import click
 
 from keras_rdanet.cli.startup import load_tensorflow
 from keras_rdanet.config import Layout
+from keras_rdanet.data import packed
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -84,11 +85,10 @@ def pack(folders, pairs, layout, split, scale, tile, overlap, shard_mb, gray):
     if len(folder) > 1:
         raise click.UsageError("Give one FOLDER and OUT.")
     load_tensorflow()
-    from keras_rdanet.data import tfrecords
 
     source = _open(Path(folder[0]) if folder else None, pairs, layout, split, scale)
-    tfrecords.pack(source, out, tile_size=tile, overlap=overlap, shard_mb=shard_mb, gray=gray)
-    made = tfrecords.packed(out)
+    packed.pack(source, out, tile_size=tile, overlap=overlap, shard_mb=shard_mb, gray=gray)
+    made = packed.packed(out)
     megabytes = sum(tile.length for tile in made.tiles) / 1e6
     kind = "pairs" if made.paired else "images"
     click.echo(f"{out}: {len(made)} tiles of {len(made.images)} {kind}, {megabytes:.1f} MB")
@@ -106,13 +106,13 @@ def _open(folder, pairs, layout, split, scale):
         raise click.UsageError("--split belongs to --layout.")
     if scale != 1 and not (pairs or layout):
         raise click.UsageError("--scale is of --pairs or --layout.")
-    from keras_rdanet.data import sources, tfrecords
+    from keras_rdanet.data import sources
 
     if layout:
         return sources.layout(layout, folder, split=split, scale=scale)
     if pairs:
         return sources.pairs(pairs[0], pairs[1], scale)
-    return tfrecords.open_folder(folder)
+    return packed.open_folder(folder)
 
 
 def _list(kind, lines, limit=10):

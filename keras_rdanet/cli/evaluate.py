@@ -231,7 +231,7 @@ def _show(comparison, missing):
 
 def _write(comparisons, data, json_file, markdown_file, sheet_file):
     from keras_rdanet.evaluation.comparison import comparison_sheet
-    from keras_rdanet.evaluation.report import write_json, write_text
+    from keras_rdanet.files import write_json, write_text
     from keras_rdanet.image.io import Picture, write_picture
 
     if json_file is not None:

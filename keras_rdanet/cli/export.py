@@ -9,7 +9,7 @@ import click
 from keras_rdanet.cli.startup import load_tensorflow, quiet
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-# Format -> the variants it comes in; those of `keras_rdanet.export.publish`.
+# Format -> the variants it comes in; those of `keras_rdanet.export.exporter`.
 FORMATS = {
     "saved_model": ("fp32",),
     "onnx": ("fp32", "int8"),
@@ -110,7 +110,8 @@ def export(model, formats, variants, size, data, test, pictures, channels, out, 
     from tqdm import tqdm
 
     load_tensorflow()
-    from keras_rdanet.export import prepare, publish
+    from keras_rdanet.export import exporter as publish
+    from keras_rdanet.export import job as prepare
 
     wanted = publish.combinations(formats, variants)
     start = time.perf_counter()

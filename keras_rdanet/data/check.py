@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from keras_rdanet.data.fingerprints import Fingerprint, fingerprint, looks, similarity
+from keras_rdanet.data.packed import PackedSource
 from keras_rdanet.data.sources import ImageSource, Source
-from keras_rdanet.data.tfrecords import PackedSource
 
 # Similarity of two difference hashes from which images count as the same; see `similarity`.
 _ALIKE = 0.7

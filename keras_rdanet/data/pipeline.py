@@ -10,8 +10,6 @@ takes one crop of each. So crops of one image lie in different batches.
 """
 
 import os
-import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -82,7 +80,7 @@ def batches(
     """Make batches of random patches.
 
     Args:
-        source: What `sources.folder`, `sources.pairs` or `tfrecords.packed` found.
+        source: What `sources.folder`, `sources.pairs` or `packed.packed` found.
         patch_size: Height and width of a patch of the targets, in pixels.
         batch_size: Patches in a batch.
         channels: `1` turns colour into BT.601 luma, `3` repeats gray.
@@ -331,58 +329,3 @@ def _patch_index(plane: _Plane, drawn: tf.Tensor, least_size: int, factor: int) 
     strides = tf.stack([tf.where(swap, right, down), tf.where(swap, down, right)])
     walk = strides[..., None] * tf.range(patch_size, dtype=tf.int64)
     return origin[..., None, None] + walk[0][..., None] + walk[1][..., None, :]
-
-
-class InputWait:
-    """Measures how long training waits for its input.
-
-    `model.fit` fetches batches inside a compiled function, out of Python's
-    sight, so the clock is part of the dataset: a stopwatch starts when a batch
-    is asked for and stops when it is there.
-
-    Example:
-        >>> wait = InputWait()
-        >>> model.fit(wait.watch(data))
-        >>> print(f"waited for input {wait.share():.0%} of the time")
-
-    With several replicas it watches the thread that feeds them, which may wait
-    ahead of the training: the share is then an upper bound.
-    """
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was measured, and measure from now on."""
-        with self._lock:
-            self._since = time.perf_counter()
-            self._waited = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """The time spent waiting since the last reset."""
-        with self._lock:
-            return self._waited
-
-    def share(self) -> float:
-        """Return the share of the time since the last reset spent waiting, 0 to 1."""
-        with self._lock:
-            return self._waited / max(time.perf_counter() - self._since, 1e-9)
-
-    def watch(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """Return the dataset with the stopwatch on it; the batches are the same."""
-
-        def stop(asked, batch):
-            tf.numpy_function(self._add, [tf.timestamp() - asked], [])
-            return batch
-
-        # Whoever asks a zipped dataset fetches its parts one after the other, in its own thread.
-        asked = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
-        options = tf.data.Options()
-        options.autotune.enabled = False  # it would fetch ahead of the stopwatch
-        return tf.data.Dataset.zip(asked, dataset).map(stop).with_options(options)
-
-    def _add(self, seconds: np.ndarray) -> None:
-        with self._lock:
-            self._waited += float(seconds)

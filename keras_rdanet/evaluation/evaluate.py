@@ -12,15 +12,15 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_rdanet.data.sources import Source
-from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample, four_tiles
-from keras_rdanet.evaluation.report import environment
-from keras_rdanet.inference.chop import chop
+from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample
+from keras_rdanet.evaluation.published_tiling import chop, four_tiles
+from keras_rdanet.files import file_sha256
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.open import is_file, open_model
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import choose_tile, restore_tiled
+from keras_rdanet.profiling import environment
 from keras_rdanet.weights import catalogue
-from keras_rdanet.weights.store import file_sha256
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from keras_rdanet.data.sources import Source
-from keras_rdanet.degradations.downsample import BicubicDownsample, downsample, upsample
-from keras_rdanet.degradations.jpeg import compress
-from keras_rdanet.degradations.mosaic import mosaic
-from keras_rdanet.degradations.noise import protocol_noise
 from keras_rdanet.image.color import limited_luma, limited_luma_8bit, luma
 from keras_rdanet.image.io import to_float, to_samples
+from keras_rdanet.image.resize import downsample, upsample
 from keras_rdanet.metrics import psnr, psnr_b, ssim
+from keras_rdanet.tasks.bayer_mosaic import mosaic
+from keras_rdanet.tasks.gaussian_noise import protocol_noise
+from keras_rdanet.tasks.jpeg import compress
+from keras_rdanet.tasks.super_resolution import SuperResolution as Downsampling
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -305,7 +306,7 @@ class SuperResolution(_CleanImages):
     name = "bicubic super-resolution"
 
     def __post_init__(self):
-        BicubicDownsample(self.scale)  # refuses what is no scale
+        Downsampling(self.scale)  # refuses what is no scale
 
     @property
     def scoring(self) -> Scoring:  # type: ignore[override]
@@ -413,42 +414,6 @@ class RealPairs(EvaluationProtocol):
             "color": _describe_color(channels, self.scoring),
             **self.scoring.describe(channels),
         }
-
-
-def four_tiles(
-    function: Callable[[np.ndarray], np.ndarray], images: np.ndarray, refield: int = 64
-) -> np.ndarray:
-    """Restore the four corners apart and join them, as the original test code does.
-
-    Only for comparing with scores measured that way: the tiles meet in a hard
-    seam that can lie a pixel from a tile's edge.
-
-    Args:
-        function: Maps `(N, h, w, C)` to the same shape.
-        images: `(N, H, W, C)`.
-        refield: A tile is the next multiple of this beyond half of the image.
-
-    Raises:
-        ValueError: if a side is shorter than its tile.
-    """
-    height, width = images.shape[1:3]
-    tile_height, tile_width = ((side // 2 // refield + 1) * refield for side in (height, width))
-    if height < tile_height or width < tile_width:
-        raise ValueError(
-            f"Four tiles with refield {refield} need sides of at least {refield} pixels, "
-            f"got {height}x{width}; restore this image whole."
-        )
-    restored = np.empty_like(images)
-    for top, rows in ((0, slice(0, height // 2)), (height - tile_height, slice(height // 2, None))):
-        for left, columns in (
-            (0, slice(0, width // 2)),
-            (width - tile_width, slice(width // 2, None)),
-        ):
-            tile = function(images[:, top : top + tile_height, left : left + tile_width])
-            y, x = rows.start - top, columns.start - left
-            part = restored[:, rows, columns]
-            part[:] = tile[:, y : y + part.shape[1], x : x + part.shape[2]]
-    return restored
 
 
 def _load(samples: np.ndarray, channels: int, name: str, limited: bool) -> np.ndarray:

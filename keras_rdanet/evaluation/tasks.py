@@ -6,9 +6,6 @@ A task is called as the degradation of a training config.
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_rdanet.degradations.blur import MotionBlur
-from keras_rdanet.degradations.camera import CameraNoise
-from keras_rdanet.degradations.rain import RainStreaks
 from keras_rdanet.evaluation.protocols import (
     JPEG,
     BayerMosaic,
@@ -21,6 +18,9 @@ from keras_rdanet.evaluation.protocols import (
 )
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.open import is_file
+from keras_rdanet.tasks.camera_noise import CameraNoise
+from keras_rdanet.tasks.motion_blur import MotionBlur
+from keras_rdanet.tasks.rain import Rain
 from keras_rdanet.weights import catalogue, store
 
 # Papers on rain score Y rounded to 8 bits, as MATLAB's rgb2ycbcr gives it.
@@ -109,7 +109,7 @@ def clean_protocols(
             "bayer_mosaic": BayerMosaic(),
             "camera_noise": Synthetic("synthetic camera noise", CameraNoise()),
             "motion_blur": Synthetic("synthetic motion blur", MotionBlur()),
-            "rain_streaks": Synthetic("synthetic rain", RainStreaks(), scoring=_RAIN),
+            "rain_streaks": Synthetic("synthetic rain", Rain(), scoring=_RAIN),
         }[task]
     ]
 

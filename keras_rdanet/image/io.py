@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from keras_rdanet.files import replacing
-from keras_rdanet.image import exif, pillow, png, tiff, webp
+from keras_rdanet.image import metadata as exif
+from keras_rdanet.image.formats import pillow, png, tiff, webp
 from keras_rdanet.image.geometry import dihedral
 from keras_rdanet.image.picture import Metadata, Picture, PictureError, PictureHeader, Source
 

@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from keras_rdanet.degradations.downsample import upsample
-from keras_rdanet.degradations.noise import protocol_noise
-from keras_rdanet.files import replacing
+from keras_rdanet.files import file_sha256, replacing
 from keras_rdanet.image.io import (
     MAX_PIXELS,
     SUFFIXES,
@@ -29,13 +27,14 @@ from keras_rdanet.image.io import (
     to_samples,
     write_picture,
 )
+from keras_rdanet.image.resize import upsample
 from keras_rdanet.image.sheets import split
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.noise_level import estimate_sigma
 from keras_rdanet.inference.open import family_members, is_file
 from keras_rdanet.inference.restorer import Restorer
+from keras_rdanet.tasks.gaussian_noise import protocol_noise
 from keras_rdanet.weights import catalogue
-from keras_rdanet.weights.store import file_sha256
 
 REPORT = "report.jsonl"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_rdanet.degradations.mosaic import mosaic
+from keras_rdanet.tasks.bayer_mosaic import mosaic
 
 # What a sensor's first two rows and columns record -> the rows and columns in
 # front of which the same sensor would start with R G over G B.

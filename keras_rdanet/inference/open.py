@@ -1,22 +1,12 @@
 """From a name, a path or a model to a function from images to images."""
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from keras_rdanet.inference.image_function import ImageFunction
 
-# Resolved on use, so that this package needs no framework. A loader takes
-# the name or path and the precision, which may be None, and returns an ImageFunction.
-NAMES = "keras_rdanet.models.registry:image_function"
 SAVED_MODEL = "SavedModel folders"
-FILES = {
-    ".safetensors": "keras_rdanet.models.registry:image_function",
-    ".tflite": "keras_rdanet.export.litert:open_file",
-    ".onnx": "keras_rdanet.export.onnx_runtime:open_file",
-    SAVED_MODEL: "keras_rdanet.export.runtimes:open_saved_model",
-}
-FAMILIES = "keras_rdanet.models.registry:FAMILIES"
 
 
 def open_model(
@@ -49,7 +39,7 @@ def open_model(
             )
         return model
     if is_file(model):
-        return _resolve(FILES[_kind(Path(model))])(Path(model), precision)
+        return OPENERS[_kind(Path(model))](Path(model), precision)
     members = family_members(model)
     if members is not None:
         if channels not in (1, 3):
@@ -57,7 +47,7 @@ def open_model(
                 f"{model} is a family of {' and '.join(members)}; say which, or give `channels`."
             )
         model = members[0 if channels == 1 else 1]
-    return _resolve(NAMES)(str(model), precision)
+    return _networks().image_function(str(model), precision)
 
 
 def is_file(model: Any) -> bool:
@@ -75,11 +65,11 @@ def is_file(model: Any) -> bool:
         )
     path = Path(model)
     kind = _kind(path)
-    known = kind in FILES
+    known = kind in OPENERS
     if known and kind != SAVED_MODEL and not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}.")
     if not known and (path.exists() or isinstance(model, Path) or path.name != str(model)):
-        raise ValueError(f"{path} is not a model file; known kinds: {', '.join(FILES)}.")
+        raise ValueError(f"{path} is not a model file; known kinds: {', '.join(OPENERS)}.")
     return known
 
 
@@ -99,14 +89,14 @@ def family_members(name: Any) -> tuple[str, str] | None:
         Their names, with the tag if there is one; `None` if no family is called that.
     """
     family, dot, tag = str(name).partition(".")
-    members = _resolve(FAMILIES).get(family)
+    members = _networks().FAMILIES.get(family)
     return members and tuple(member + dot + tag for member in members)
 
 
 def rgb_sibling(name: Any) -> str | None:
     """The RGB network of the family that a gray network belongs to, if there is one."""
     preset = str(name).partition(".")[0]
-    return next((rgb for gray, rgb in _resolve(FAMILIES).values() if gray == preset), None)
+    return next((rgb for gray, rgb in _networks().FAMILIES.values() if gray == preset), None)
 
 
 def _kind(path: Path) -> str:
@@ -114,13 +104,44 @@ def _kind(path: Path) -> str:
     return SAVED_MODEL if (path / "saved_model.pb").is_file() else path.suffix.lower()
 
 
-def _resolve(reference: str) -> Any:
-    """What `"module:name"` names."""
-    module, _, name = reference.partition(":")
+def _open_weights(path: Path, precision: str | None) -> ImageFunction:
+    return _networks().image_function(path, precision)
+
+
+def _open_tflite(path: Path, precision: str | None) -> ImageFunction:
+    from keras_rdanet.runtimes import litert
+
+    return litert.open_file(path, precision)
+
+
+def _open_onnx(path: Path, precision: str | None) -> ImageFunction:
+    from keras_rdanet.runtimes import onnx
+
+    return onnx.open_file(path, precision)
+
+
+def _open_saved_model(path: Path, precision: str | None) -> ImageFunction:
+    from keras_rdanet.runtimes import saved_model
+
+    return saved_model.open_file(path, precision)
+
+
+def _networks():
+    """The networks, which need Keras."""
     try:
-        return getattr(importlib.import_module(module), name)
+        from keras_rdanet.models import registry
     except ModuleNotFoundError as error:
         raise ImportError(
             f"Networks by name and .safetensors files need Keras and TensorFlow ({error}); "
             "pip install 'keras-rdanet[train]'."
         ) from error
+    return registry
+
+
+# Kind of file -> what opens it: takes the path and the precision, which may be None.
+OPENERS: dict[str, Callable[[Path, str | None], ImageFunction]] = {
+    ".safetensors": _open_weights,
+    ".tflite": _open_tflite,
+    ".onnx": _open_onnx,
+    SAVED_MODEL: _open_saved_model,
+}

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from keras_rdanet.image.color import luma
-from keras_rdanet.image.exif import resized
 from keras_rdanet.image.io import Picture, to_float, to_samples
+from keras_rdanet.image.metadata import resized
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.mosaic import PATTERNS, check_pattern, from_rggb, spread
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling

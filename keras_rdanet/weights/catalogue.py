@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from keras_rdanet.files import replacing
-from keras_rdanet.weights import store
+from keras_rdanet.files import file_sha256, replacing
 
 FOLDER = Path(str(resources.files("keras_rdanet.weights")))
 
@@ -102,7 +101,7 @@ def verify(entry: Entry, folder: Path = FOLDER) -> None:
         ValueError: if it is not the file it was.
         OSError: if it cannot be read.
     """
-    found = store.file_sha256(path(entry, folder))
+    found = file_sha256(path(entry, folder))
     if found != entry.sha256:
         raise ValueError(
             f"{path(entry, folder)} is damaged: its SHA-256 is {found}, expected {entry.sha256}. "

@@ -4,7 +4,6 @@ A file says which preset it belongs to; the network is always built from our
 own presets, never from anything else in the file.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_rdanet.files import replacing
+from keras_rdanet.files import file_sha256, replacing
 
 FORMAT_VERSION = 1
 METADATA_KEY = "keras-rdanet"
@@ -181,17 +180,6 @@ def check_fit(expected: Mapping[str, tuple], found: Mapping[str, tuple], *, sour
     problems = [f"{kind}: {', '.join(names)}" for kind, names in lists.items() if names]
     if problems:
         raise ValueError(f"{source} does not fit the network; {'; '.join(problems)}.")
-
-
-def file_sha256(path) -> str:
-    """The SHA-256 of a file, in hexadecimal; of a folder, of the names and hashes in it."""
-    path = Path(path)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        lines = [f"{file.relative_to(path).as_posix()} {file_sha256(file)}\n" for file in files]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def variables_by_path(model):

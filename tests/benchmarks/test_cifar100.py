@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_rdanet.config import load_config
-from keras_rdanet.data.tfrecords import pack
-from keras_rdanet.data.tfrecords import packed as open_packed
+from keras_rdanet.data.packed import pack
+from keras_rdanet.data.packed import packed as open_packed
 from keras_rdanet.models import registry
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -28,7 +28,7 @@ def load(path, precision):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    monkeypatch.setitem(opening.FILES, ".fn", "tests.benchmarks.test_tiling:load")
+    monkeypatch.setitem(opening.OPENERS, ".fn", load)
     module = importlib.import_module("tiling")
     monkeypatch.delitem(sys.modules, "tiling")
 

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from keras_rdanet.cli.data import data
-from keras_rdanet.data.tfrecords import packed
+from keras_rdanet.data.packed import packed
 
 
 @pytest.fixture

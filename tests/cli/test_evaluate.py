@@ -9,6 +9,7 @@ import scipy.io
 from click.testing import CliRunner
 
 from keras_rdanet.cli.evaluate import TASKS, evaluate
+from keras_rdanet.files import file_sha256
 from keras_rdanet.image.io import read_picture
 from keras_rdanet.models import registry
 from keras_rdanet.weights import store
@@ -68,7 +69,7 @@ def test_scores_are_printed_and_written(weights, images, tmp_path):
         ("still.safetensors x8", 25),
     ]
     first = stored["results"][0]
-    assert first["method"]["sha256"] == store.file_sha256(weights)
+    assert first["method"]["sha256"] == file_sha256(weights)
     assert first["mean"]["psnr"] == pytest.approx(first["mean"]["psnr_degraded"], abs=0.01)
     assert f"{first['mean']['psnr']:.2f}" in done.output
     assert "a.png" in done.output
@@ -256,7 +257,8 @@ def test_an_exported_file_is_scored_without_a_framework(images, tmp_path):
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras']))\n"
         "from keras_rdanet.inference import open as opening\n"
-        "opening.FILES['.fn'] = 'tests.inference.functions:open_identity'\n"
+        "from tests.inference.functions import open_identity\n"
+        "opening.OPENERS['.fn'] = open_identity\n"
         "from keras_rdanet.cli.main import main\n"
         f"sys.argv = ['keras-rdanet', 'evaluate', '--model', {str(tmp_path / 'same.fn')!r},\n"
         f"            '--data', {str(images)!r}, '--quality', '10']\n"

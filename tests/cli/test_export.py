@@ -7,9 +7,10 @@ from click.testing import CliRunner
 
 from keras_rdanet.cli import export as command
 from keras_rdanet.cli.main import VERBS
-from keras_rdanet.export import metadata, publish
+from keras_rdanet.export import exporter as publish
 from keras_rdanet.image.io import Picture, read_picture, write_picture
 from keras_rdanet.models import registry
+from keras_rdanet.runtimes import metadata
 from keras_rdanet.weights import store
 
 

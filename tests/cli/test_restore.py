@@ -24,7 +24,7 @@ def load(path, precision):
 def run(tmp_path, monkeypatch, capfd):
     """`keras-rdanet restore ARGUMENTS` in `tmp_path`: exit status, stdout, lines of stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(opening.FILES, ".fn", "tests.cli.test_restore:load")
+    monkeypatch.setitem(opening.OPENERS, ".fn", load)
     for name in ("blur", "gray", "same"):
         Path(f"{name}.fn").write_text(name)
 

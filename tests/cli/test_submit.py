@@ -16,7 +16,7 @@ def load(path, precision):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(opening.FILES, ".fn", "tests.cli.test_submit:load")
+    monkeypatch.setitem(opening.OPENERS, ".fn", load)
     for name in ("same", "gray", "double"):
         (tmp_path / f"{name}.fn").touch()
 

@@ -4,8 +4,8 @@ import pytest
 from skimage import data
 
 from keras_rdanet.data.check import check
+from keras_rdanet.data.packed import pack, packed
 from keras_rdanet.data.sources import folder, pairs
-from keras_rdanet.data.tfrecords import pack, packed
 
 
 def write(path, image):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_rdanet.data.pipeline import InputWait, batches
+from keras_rdanet.data.input_wait import InputWait
+from keras_rdanet.data.pipeline import batches
 from keras_rdanet.data.sources import ImageSource, folder, pairs
-from keras_rdanet.degradations.noise import GaussianNoise
+from keras_rdanet.tasks.gaussian_noise import GaussianNoise
 
 
 def silent(target, seed):

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 
 from keras_rdanet.data.sources import folder, pairs
-from keras_rdanet.degradations.blur import MotionBlur
-from keras_rdanet.degradations.downsample import downsample, upsample
 from keras_rdanet.evaluation.protocols import (
     JPEG,
     BayerMosaic,
@@ -15,9 +13,11 @@ from keras_rdanet.evaluation.protocols import (
     Scoring,
     SuperResolution,
     Synthetic,
-    four_tiles,
     score,
 )
+from keras_rdanet.evaluation.published_tiling import four_tiles
+from keras_rdanet.image.resize import downsample, upsample
+from keras_rdanet.tasks.motion_blur import MotionBlur
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "aux_eval.npz")
 

@@ -6,18 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_rdanet.evaluation.report import (
-    environment,
-    markdown_table,
-    text_table,
-    write_json,
-    write_text,
-)
+from keras_rdanet.evaluation.report import markdown_table, text_table
+from keras_rdanet.files import write_json, write_text
+from keras_rdanet.profiling import environment
 
 
 def test_environment_names_versions_without_loading_tensorflow():
     code = (
-        "import sys, json; from keras_rdanet.evaluation.report import environment;"
+        "import sys, json; from keras_rdanet.profiling import environment;"
         "print(json.dumps(environment())); assert not {'keras', 'tensorflow'} & set(sys.modules)"
     )
     output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_rdanet.export import metadata as meta
 from keras_rdanet.export import tftrt
-from keras_rdanet.export.saved_model import export_saved_model
+from keras_rdanet.export.formats.saved_model import export_saved_model
 from keras_rdanet.models import registry
+from keras_rdanet.runtimes import metadata as meta
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_rdanet.degradations.noise import protocol_noise
 from keras_rdanet.image.io import Metadata, Picture, PictureError, read_picture, write_picture
 from keras_rdanet.inference.batch import (
     REPORT,
@@ -23,6 +22,7 @@ from keras_rdanet.inference.batch import (
 )
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.restorer import Restorer
+from keras_rdanet.tasks.gaussian_noise import protocol_noise
 from tests.inference.functions import blurring, identity
 
 ROOT = Path(__file__).parents[2]

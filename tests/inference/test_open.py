@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def test_what_is_open_keeps_its_precision(weights):
 
 
 def test_a_loader_of_another_kind_of_file_is_found_by_its_suffix(monkeypatch, tmp_path):
-    monkeypatch.setitem(opening.FILES, ".blur", "tests.inference.test_open:load_blur")
+    monkeypatch.setitem(opening.OPENERS, ".blur", load_blur)
     (tmp_path / "three.BLUR").write_text("3")
     assert open_model(tmp_path / "three.BLUR").radius == 3
 
@@ -118,6 +120,7 @@ def test_an_existing_file_of_another_kind_is_not_taken_for_a_name(tmp_path, monk
 
 
 def test_a_missing_framework_names_what_to_install(monkeypatch):
-    monkeypatch.setattr(opening, "FAMILIES", "no_such_framework:FAMILIES")
+    monkeypatch.delitem(sys.modules, "keras_rdanet.models", raising=False)
+    monkeypatch.setitem(sys.modules, "keras_rdanet.models.registry", None)
     with pytest.raises(ImportError, match=r"keras-rdanet\[train\]"):
         family_members("tsp_rdanet_tiny")

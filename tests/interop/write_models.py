@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_rdanet.export import metadata as meta
-from keras_rdanet.export.saved_model import export_saved_model
+from keras_rdanet.export.formats.saved_model import export_saved_model
 from keras_rdanet.models import registry
+from keras_rdanet.runtimes import metadata as meta
 
 NETWORKS = {
     "tsp_rdanet": ("tsp_rdanet_tiny_gray", {"filters": 8}),

@@ -6,9 +6,9 @@ import pytest
 
 from keras_rdanet import config as options
 from keras_rdanet.config import RunConfig
-from keras_rdanet.degradations.jpeg import compress
-from keras_rdanet.degradations.mosaic import mosaic
 from keras_rdanet.models import registry
+from keras_rdanet.tasks.bayer_mosaic import mosaic
+from keras_rdanet.tasks.jpeg import compress
 from keras_rdanet.training.build import DEGRADATIONS, build_batches, build_model
 
 SMALL = {"filters": 4, "growth_rate": 4, "num_blocks": 1, "num_layers": 1}

@@ -6,10 +6,10 @@ import pytest
 
 from keras_rdanet.config import RunConfig
 from keras_rdanet.data import sources
-from keras_rdanet.degradations.jpeg import compress
-from keras_rdanet.degradations.noise import protocol_noise
 from keras_rdanet.evaluation import tasks
 from keras_rdanet.models import registry
+from keras_rdanet.tasks.gaussian_noise import protocol_noise
+from keras_rdanet.tasks.jpeg import compress
 from keras_rdanet.training.validation import validation_set
 
 SMALL = {"filters": 4, "growth_rate": 4, "num_blocks": 1, "num_layers": 1}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_rdanet
+from keras_rdanet.files import file_sha256
 from keras_rdanet.weights import catalogue, store
 
 
@@ -20,7 +21,7 @@ def entry_of(folder, preset, tag, default=False):
         channels=1,
         default=default,
         file=file.name,
-        sha256=store.file_sha256(file),
+        sha256=file_sha256(file),
         bytes=file.stat().st_size,
         parameters=36,
         data="a set",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from keras_rdanet.files import file_sha256
 from keras_rdanet.weights import store
 
 METADATA = {"preset": "tinynet_gray", "overrides": {"filters": 4}, "task": "denoising"}
@@ -66,7 +67,7 @@ def test_the_same_weights_make_the_same_file(saved):
     model, path = saved
     again = path.with_name("again.safetensors")
     store.save_weights(model, again, metadata=METADATA)
-    assert store.file_sha256(again) == store.file_sha256(path)
+    assert file_sha256(again) == file_sha256(path)
 
 
 def test_metadata_says_what_was_said_and_with_which_versions(saved):
@@ -77,7 +78,7 @@ def test_metadata_says_what_was_said_and_with_which_versions(saved):
 
 def test_hash_is_verified(saved):
     model, path = saved
-    good = store.file_sha256(path)
+    good = file_sha256(path)
     store.load_weights(model, path, sha256=good)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -218,10 +219,10 @@ def test_the_hash_of_a_folder_sees_names_and_contents(tmp_path):
     (tmp_path / "inner").mkdir()
     file = tmp_path / "inner" / "a"
     file.write_bytes(b"one")
-    first = store.file_sha256(tmp_path)
-    assert first == store.file_sha256(str(tmp_path))
+    first = file_sha256(tmp_path)
+    assert first == file_sha256(str(tmp_path))
     file.write_bytes(b"two")
-    assert store.file_sha256(tmp_path) != first
+    assert file_sha256(tmp_path) != first
     file.write_bytes(b"one")
     file.rename(tmp_path / "a")
-    assert store.file_sha256(tmp_path) != first
+    assert file_sha256(tmp_path) != first

@@ -1,0 +1,1 @@
+"""Comparing an exported file with its network."""

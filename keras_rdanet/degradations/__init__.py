@@ -1,1 +1,0 @@
-"""How clean images become degraded ones."""

@@ -1,0 +1,1 @@
+"""Exported files as functions from images to images."""

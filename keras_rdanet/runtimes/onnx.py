@@ -1,0 +1,67 @@
+"""ONNX files as functions from images to images, with ONNX Runtime alone."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.profiling import usable_cores
+from keras_rdanet.runtimes import metadata as meta
+
+
+def open_file(
+    path: str | Path, precision: str | None = None, *, threads: int | None = None
+) -> ImageFunction:
+    """Open an `.onnx` file that keras-rdanet wrote; needs neither Keras nor TensorFlow.
+
+    Args:
+        path: The file.
+        precision: What the file computes in, or `None`.
+        threads: For the session; by default all usable cores.
+
+    Raises:
+        ValueError: if the file is damaged or was not written by keras-rdanet,
+            or another precision is asked for.
+        ImportError: if ONNX Runtime is not installed.
+        OSError: if it cannot be read.
+    """
+    try:
+        import onnxruntime  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            ".onnx files need ONNX Runtime; pip install 'keras-rdanet[export]' or onnxruntime."
+        ) from error
+    path = Path(path)
+    content = path.read_bytes()
+    try:
+        session = open_session(content, threads)
+    except Exception as error:  # its kinds of errors have no common base
+        raise ValueError(f"{path} is damaged or no ONNX file that can be run here.") from error
+    texts = session.get_modelmeta().custom_metadata_map
+    if meta.FILE_NAME not in texts:
+        raise ValueError(
+            f"{path} does not say which network it is; `keras-rdanet export` writes files that do."
+        )
+
+    def restore(images):
+        (restored,) = session.run(None, {"degraded": np.asarray(images, np.float32)})
+        return restored
+
+    return meta.image_function(meta.from_json(texts[meta.FILE_NAME]), restore, path.name, precision)
+
+
+def open_session(content: bytes, threads: int | None = None):
+    """Open an ONNX file on the CPU, with threads that do not spin while they wait.
+
+    Spinning ones cost a machine that has other work several times what they compute.
+
+    Args:
+        content: Of the file.
+        threads: By default all usable cores.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,53 @@
+"""SavedModels as functions from images to images."""
+
+from pathlib import Path
+
+from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.runtimes import metadata as meta
+
+
+def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
+    """Open a SavedModel that `export_saved_model` wrote; needs TensorFlow, not Keras.
+
+    Args:
+        path: The folder.
+        precision: `"float32"` or `None`, which mean the same here.
+
+    Raises:
+        ValueError: if the folder does not say which network it is, or
+            another precision is asked for.
+        ImportError: if TensorFlow is not installed.
+        OSError: if it cannot be read.
+    """
+    path = Path(path)
+    metadata = read_metadata(path)
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "SavedModels need TensorFlow; pip install 'keras-rdanet[train]'."
+        ) from error
+    loaded = tf.saved_model.load(str(path))
+
+    def restore(images):
+        # By way of `loaded`, which owns the weights: a signature does not keep them alive.
+        serve = loaded.signatures["serving_default"]
+        return serve(degraded=tf.constant(images, tf.float32))["restored"].numpy()
+
+    return meta.image_function(metadata, restore, path.name, precision)
+
+
+def read_metadata(path: Path) -> meta.ExportMetadata:
+    """What a SavedModel says about itself.
+
+    Raises:
+        ValueError: if keras-rdanet did not write it.
+        OSError: if it cannot be read.
+    """
+    file = path / "assets.extra" / meta.FILE_NAME
+    if not file.is_file():
+        raise ValueError(
+            f"{path} does not say which network it is; `keras-rdanet export` writes SavedModels "
+            "that do."
+        )
+    return meta.from_json(file.read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""What images are restored from: one file a task, and the registry of them."""
