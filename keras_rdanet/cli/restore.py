@@ -113,7 +113,7 @@ def restore(
     folder OUT gets the names of IN and a report.jsonl.
     """
     from keras_rdanet.image.io import MAX_PIXELS
-    from keras_rdanet.inference.batch import FileOptions
+    from keras_rdanet.inference.file import FileOptions
     from keras_rdanet.inference.restorer import Restorer
 
     if compare is not None and source.is_dir():
@@ -151,17 +151,15 @@ def restore(
 
 
 def _restore_file(open_restorer, source, target, options, compare):
-    from keras_rdanet.inference.batch import check_file, restore_file
+    from keras_rdanet.inference.file import prepare
 
     if target.is_dir():
         target = target / source.name
-    # A file that cannot be used shall not wait for a framework to load.
-    header = check_file(source, target, options, compare=compare)
-    restorer = open_restorer(header.channels, header.dtype)
     with contextlib.ExitStack() as stack:
-        facts = restore_file(
-            restorer, source, target, options, compare=compare, on_tile=_tile_bar(stack)
-        )
+        # A file that cannot be used shall not wait for a framework to load.
+        job = stack.enter_context(prepare(source, target, options, compare=compare))
+        restorer = open_restorer(job.header.channels, job.header.dtype)
+        facts = job.restore(restorer, on_tile=_tile_bar(stack))
     _print_sigma(source, facts)
     click.echo(
         f"{target}: {facts['width']} x {facts['height']} pixels, "
@@ -172,7 +170,8 @@ def _restore_file(open_restorer, source, target, options, compare):
 def _restore_folder(open_restorer, source, target, options, recursive, resume, jobs):
     from tqdm import tqdm
 
-    from keras_rdanet.inference.batch import REPORT, find_pictures, restore_folder
+    from keras_rdanet.inference.folder import find_pictures, restore_folder
+    from keras_rdanet.inference.journal import REPORT
 
     find_pictures(source, target, recursive)
     restorer = open_restorer(1, "uint8")

@@ -1,6 +1,5 @@
-"""Restoring picture files: one of them, or a folder with a report that a later run resumes."""
+"""Restoring the pictures of a folder, with a journal that a later run resumes."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -8,159 +7,22 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from keras_rdanet.files import file_sha256, replacing
-from keras_rdanet.image.io import (
-    MAX_PIXELS,
-    SUFFIXES,
-    Picture,
-    PictureHeader,
-    check_target,
-    probe_size,
-    read_picture,
-    to_float,
-    to_samples,
-    write_picture,
-)
-from keras_rdanet.image.resize import upsample
-from keras_rdanet.image.sheets import split
+from keras_rdanet.files import file_sha256
+from keras_rdanet.image.io import SUFFIXES
+from keras_rdanet.inference.file import FileOptions, restore_file
 from keras_rdanet.inference.image_function import ImageFunction
-from keras_rdanet.inference.noise_level import estimate_sigma
+from keras_rdanet.inference.journal import Journal
 from keras_rdanet.inference.open import family_members, is_file
 from keras_rdanet.inference.restorer import Restorer
-from keras_rdanet.tasks.gaussian_noise import protocol_noise
 from keras_rdanet.weights import catalogue
-
-REPORT = "report.jsonl"
 
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
 # What writers leave behind when they are killed.
 _LEFTOVER = re.compile(r"\.[0-9a-f]{32}\.part|\.report-\w+\.jsonl")
-
-
-@dataclass(frozen=True)
-class FileOptions:
-    """What happens to a file besides restoring.
-
-    Args:
-        strip_metadata: Leave EXIF, ICC, XMP and resolution out.
-        add_noise: Sigma, in gray levels of 0-255, of Gaussian noise added to
-            the picture first, to try things out; `None` for none.
-        seed: Of that noise.
-        estimate_noise: Estimate the noise level.
-        max_pixels: The most pixels a picture may have.
-    """
-
-    strip_metadata: bool = False
-    add_noise: float | None = None
-    seed: int = 0
-    estimate_noise: bool = False
-    max_pixels: int = MAX_PIXELS
-
-
-def restore_file(
-    restorer: Restorer,
-    source: Path,
-    target: Path,
-    options: FileOptions = FileOptions(),
-    *,
-    compare: Path | None = None,
-    on_tile: Callable[[int, int], None] | None = None,
-) -> dict:
-    """Restore a file; the target is written whole or not at all, the source never.
-
-    Args:
-        restorer: Restores the picture.
-        source: A PNG, JPEG, WebP, TIFF or BMP.
-        target: A file of one of these kinds.
-        options: See `FileOptions`.
-        compare: Where to write a picture that is the source in its left half
-            and the result in its right half.
-        on_tile: Called with the tiles done and their number.
-
-    Returns:
-        `height` and `width` of the result, `model`, `precision`, `seconds`,
-        and `sigma` if the noise was estimated.
-
-    Raises:
-        ValueError: if a file cannot be read, restored, or held by the target.
-        OSError: if a file cannot be written.
-    """
-    start = time.perf_counter()
-    check_file(source, target, options, compare=compare)
-    picture = read_picture(source, max_pixels=options.max_pixels)
-    function = restorer.function_for(picture.samples.shape[-1], picture.samples.dtype)
-    _check_result(restorer, function, picture, target, options)
-    if options.add_noise is not None:
-        picture = _with_noise(picture, options.add_noise, options.seed)
-    facts: dict = {}
-    if options.estimate_noise:
-        # Too small a picture has no estimate, which is no reason not to restore it.
-        with contextlib.suppress(ValueError):
-            facts["sigma"] = round(estimate_sigma(picture.samples), 2)
-    restored = restorer.picture(picture, on_tile)
-    write_picture(target, restored, strip_metadata=options.strip_metadata)
-    if compare is not None:
-        before = picture.samples
-        if function.scale > 1:
-            before = upsample(to_float(before), function.scale)
-        write_picture(compare, Picture(split(before, restored.samples)))
-    return {
-        **facts,
-        "height": restored.samples.shape[0],
-        "width": restored.samples.shape[1],
-        "model": function.name,
-        "precision": function.precision,
-        "seconds": round(time.perf_counter() - start, 3),
-    }
-
-
-def check_file(
-    source: Path,
-    target: Path,
-    options: FileOptions = FileOptions(),
-    *,
-    compare: Path | None = None,
-) -> PictureHeader:
-    """Find what makes `restore_file` fail as far as headers and paths show it.
-
-    Returns:
-        What the header of `source` says.
-
-    Raises:
-        ValueError, OSError: as `restore_file`.
-    """
-    files = [source, target] if compare is None else [source, target, compare]
-    if len({path.resolve() for path in files}) < len(files):
-        names = ", ".join(map(str, files))
-        raise ValueError(f"{names}: these must be different files; none is overwritten.")
-    header = probe_size(source, max_pixels=options.max_pixels)
-    check_target(target, header)
-    if compare is not None:
-        check_target(compare, replace(header, channels=3, dtype=np.dtype("uint8"), has_alpha=False))
-    return header
-
-
-def _check_result(restorer, function, picture, target, options):
-    """Raise for what `check_file` cannot know: how large the result is, and in how many colours."""
-    header = picture.header
-    result = replace(
-        header,
-        height=header.height * function.scale,
-        width=header.width * function.scale,
-        channels=3 if restorer.mosaic else header.channels,
-    )
-    if result.height * result.width > options.max_pixels:
-        raise ValueError(
-            f"{target} would have {result.width} x {result.height} pixels, more than the limit of "
-            f"{options.max_pixels}; raise it with --max-pixels."
-        )
-    check_target(target, result)
 
 
 def restore_folder(
@@ -204,7 +66,7 @@ def restore_folder(
     _check_apart(source, target, names)
     target.mkdir(parents=True, exist_ok=True)
     digest = _digest(restorer, options)
-    report = _Report(target / REPORT, resume)
+    journal = Journal(target, resume)
     if resume:
         _remove_leftovers(target)
 
@@ -213,7 +75,7 @@ def restore_folder(
         record = {"file": name, "status": "ok", "reason": "", "options": digest}
         try:
             record["sha256"] = file_sha256(source / name)
-            if (target / name).is_file() and report.says_done(record):
+            if (target / name).is_file() and journal.says_done(record):
                 return None
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             record |= restore_file(restorer, source / name, target / name, options)
@@ -224,7 +86,7 @@ def restore_folder(
         return record
 
     for record in skipped:
-        report.add(record)
+        journal.add(record)
     new = list(skipped)
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(run, name) for name in names]
@@ -235,14 +97,14 @@ def restore_folder(
                 record = future.result()
                 if record is None:
                     continue
-                report.add(record)
+                journal.add(record)
                 new.append(record)
                 if on_record is not None:
                     on_record(record)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    report.rewrite()
+    journal.rewrite()
     return new
 
 
@@ -307,51 +169,6 @@ def find_pictures(
     return sorted(names), skipped
 
 
-class _Report:
-    """The lines of `report.jsonl`, the latest of each file."""
-
-    def __init__(self, path: Path, resume: bool):
-        self._path = path
-        self._records: dict[str, dict] = {}
-        if resume and path.exists():
-            self._read()
-        self.rewrite()
-
-    def _read(self):
-        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-                # What failed or was skipped is judged again.
-                if record["status"] == "ok":
-                    self._records[record["file"]] = record
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # cut short when the run was killed
-
-    def says_done(self, record: dict) -> bool:
-        """Whether a file is done with this content, model and options."""
-        known = self._records.get(record["file"], {})
-        return all(known.get(key) == record[key] for key in ("status", "sha256", "options"))
-
-    def add(self, record: dict) -> None:
-        """Add a line that survives whatever happens to this process."""
-        self._records[record["file"]] = record
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(_line(record))
-            file.flush()
-            os.fsync(file.fileno())
-
-    def rewrite(self) -> None:
-        """Write one line a file, in order of names."""
-        lines = [_line(self._records[name]) for name in sorted(self._records)]
-        with replacing(self._path) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
-
-
-def _line(record):
-    # ASCII: a file name need not be valid Unicode, the report stays readable.
-    return json.dumps(record) + "\n"
-
-
 def _digest(restorer: Restorer, options: FileOptions) -> str:
     """A hash of all that decides what a file becomes, but for the file itself."""
     model = restorer.model
@@ -402,10 +219,3 @@ def _remove_leftovers(target: Path) -> None:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_FILES
-
-
-def _with_noise(picture: Picture, sigma: float, seed: int) -> Picture:
-    """Add Gaussian noise, clipped and rounded as the dtype has it."""
-    samples = picture.samples
-    noisy = to_float(samples) + protocol_noise(samples.shape, sigma, seed)
-    return replace(picture, samples=to_samples(noisy, samples.dtype))

@@ -1,0 +1,62 @@
+"""The journal of a folder job, `report.jsonl`: a line for each file, which a later run resumes."""
+
+import json
+import os
+from pathlib import Path
+
+from keras_rdanet.files import replacing
+
+REPORT = "report.jsonl"
+
+
+class Journal:
+    """The lines of `report.jsonl`, the latest of each file.
+
+    Args:
+        folder: The folder that results are written to.
+        resume: Keep what an older journal says of files that are done.
+
+    Raises:
+        OSError: if the journal cannot be read or written.
+    """
+
+    def __init__(self, folder: Path, resume: bool):
+        self._path = folder / REPORT
+        self._records: dict[str, dict] = {}
+        if resume and self._path.exists():
+            self._read()
+        self.rewrite()
+
+    def _read(self):
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                record = json.loads(line)
+                # What failed or was skipped is judged again.
+                if record["status"] == "ok":
+                    self._records[record["file"]] = record
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue  # cut short when the run was killed
+
+    def says_done(self, record: dict) -> bool:
+        """Whether a file is done with this content, model and options."""
+        known = self._records.get(record["file"], {})
+        return all(known.get(key) == record[key] for key in ("status", "sha256", "options"))
+
+    def add(self, record: dict) -> None:
+        """Add a line that survives whatever happens to this process."""
+        self._records[record["file"]] = record
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(_line(record))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rewrite(self) -> None:
+        """Write one line a file, in order of names."""
+        lines = [_line(self._records[name]) for name in sorted(self._records)]
+        with replacing(self._path) as temporary:
+            temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _line(record):
+    # ASCII: a file name need not be valid Unicode, the report stays readable.
+    return json.dumps(record) + "\n"
