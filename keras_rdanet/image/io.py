@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
-from keras_rdanet.files import replacing
+from keras_rdanet.files import writing
 from keras_rdanet.image import metadata as exif
 from keras_rdanet.image.formats import pillow, png, tiff, webp
 from keras_rdanet.image.geometry import dihedral
@@ -186,8 +186,7 @@ def write_picture(
         OSError: if the file cannot be written; the old one stays as it was.
     """
     path = Path(path)
-    check_target(path, picture.header)
-    container = _CONTAINERS[path.suffix.lower()]
+    container = _container_for(path, picture.header)
     if picture.metadata.premultiplied and picture.alpha is not None and container is not _TIFF:
         raise PictureError(
             f"{path}: {container.name} cannot hold colours multiplied by alpha; write a TIFF"
@@ -198,14 +197,8 @@ def write_picture(
     metadata = picture.metadata
     if strip_metadata:
         metadata = Metadata(premultiplied=metadata.premultiplied)
-    try:
-        # realpath, so that a link stays a link.
-        with replacing(os.path.realpath(path)) as temporary, open(temporary, "w+b") as stream:
-            dropped = container.write(
-                stream, np.ascontiguousarray(pixels), _upright(metadata), quality
-            )
-    except OSError as error:
-        raise type(error)(f"cannot write {path}: {error.strerror or error}") from error
+    with writing(path) as stream:
+        dropped = container.write(stream, np.ascontiguousarray(pixels), _upright(metadata), quality)
     if dropped:
         warnings.warn(f"{path}: {container.name} could not keep {', '.join(dropped)}")
 

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from keras_rdanet.files import replacing
+from keras_rdanet.files import write_text
 
 REPORT = "report.jsonl"
 
@@ -53,8 +53,7 @@ class Journal:
     def rewrite(self) -> None:
         """Write one line a file, in order of names."""
         lines = [_line(self._records[name]) for name in sorted(self._records)]
-        with replacing(self._path) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+        write_text(self._path, "".join(lines))
 
 
 def _line(record):

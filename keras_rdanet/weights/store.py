@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_rdanet.files import file_sha256, replacing
+from keras_rdanet.files import file_sha256, write_bytes
 
 FORMAT_VERSION = 1
 METADATA_KEY = "keras-rdanet"
@@ -92,9 +92,7 @@ def write_tensors(
     }
     # One entry: the order of several would vary, and with it the hash of the file.
     text = json.dumps(header, sort_keys=True)
-    content = safetensors.numpy.save(stored, {METADATA_KEY: text})
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, safetensors.numpy.save(stored, {METADATA_KEY: text}))
 
 
 def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
