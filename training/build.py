@@ -15,7 +15,7 @@ from keras_rdanet.models.base import RestorationModel
 from keras_rdanet.tasks.base import Task
 from keras_rdanet.training.distillation import init_student
 from keras_rdanet.training.mixup import mixup
-from keras_rdanet.training.optimizers import L2Adam
+from keras_rdanet.training.optimizers import Adam, AdamW, L2Adam
 from keras_rdanet.training.schedules import CosineWithWarmup, MultiStep
 from keras_rdanet.training.widening import widen
 
@@ -80,11 +80,11 @@ def build_optimizer(config: RunConfig) -> keras.optimizers.Optimizer:
     if options.ema:
         kwargs |= {"use_ema": True, "ema_momentum": options.ema}
     if options.name == "adamw":
-        optimizer = keras.optimizers.AdamW(weight_decay=options.weight_decay, **kwargs)
+        optimizer = AdamW(weight_decay=options.weight_decay, **kwargs)
     elif options.l2:
         optimizer = L2Adam(l2=options.l2, **kwargs)
     else:
-        optimizer = keras.optimizers.Adam(**kwargs)
+        optimizer = Adam(**kwargs)
     if config.precision == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
