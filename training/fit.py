@@ -15,7 +15,7 @@ from keras_rdanet.data.input_wait import InputWait
 from keras_rdanet.files import write_json
 from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
-from keras_rdanet.training.validation import validation_set
+from keras_rdanet.training.validation import validation_set, warn_of_shared_images
 
 # What may change between a run and its continuation.
 CHANGEABLE = {
@@ -78,6 +78,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     waited = None
     if state["step"] < config.steps:
         batches = build.build_batches(config, model, state["step"])
+        warn_of_shared_images(config, model)
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / "config.json", options)
         waited = _fit(model, config, output, state, validation, batches)
