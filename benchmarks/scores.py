@@ -137,7 +137,7 @@ def arrange(rows):
 def main(data, models, precisions, baselines, leave_out, limit, cached_only, cache, results):
     """Score the shipped weights, and what people already have, on the usual test sets."""
     names = models or [entry.name for entry in list_models()]
-    opened = [(n, *open_identified(n, precision=p)) for n in names for p in precisions]
+    opened = [open_identified(n, precision=p) for n in names for p in precisions]
     rows: dict[str, list] = {}
 
     def add(task, method, name, protocol):
@@ -149,8 +149,8 @@ def main(data, models, precisions, baselines, leave_out, limit, cached_only, cac
         click.echo(", ".join(f"{key} {value}" for key, value in cells.items()))
 
     for (task, channels), sets in SETS.items():
-        for model, function, details in opened:
-            if (tasks.task_of(model, function), function.channels) == (task, channels):
+        for function, details in opened:
+            if (tasks.task_of(function), function.channels) == (task, channels):
                 for name, protocol in [(n, p) for n in sets for p in protocols(task)]:
                     add(task, Method(function, details=details), name, protocol)
     others = []

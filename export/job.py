@@ -26,7 +26,6 @@ from keras_rdanet.tasks.jpeg import JPEG
 from keras_rdanet.tasks.motion_blur import MotionBlur
 from keras_rdanet.tasks.rain import Rain
 from keras_rdanet.tasks.super_resolution import SuperResolution
-from keras_rdanet.weights import catalogue, store
 
 SIZE = 256
 
@@ -134,7 +133,7 @@ def subject(
     model = registry.load(name)
     if channels not in (None, model.channels):
         raise ValueError(f"{name} has {model.channels} channels, not {channels}.")
-    return subject_of(model, _described(model, name), data=data, test=test, **options)
+    return subject_of(model, describe(model), data=data, test=test, **options)
 
 
 def subject_of(
@@ -215,7 +214,7 @@ def calibrating_degradation(task: str | None, scale: int = 1) -> Degrade:
         "jpeg": JPEG((5, 60)),
         "bayer_mosaic": BayerMosaic(),
         "motion_blur": MotionBlur(),
-        "rain_streaks": Rain(),
+        "rain": Rain(),
     }
     return SuperResolution(scale) if scale > 1 else degradations[task or "gaussian_noise"]
 
@@ -230,17 +229,6 @@ def _member(name, channels, source):
     if members is None:
         return name
     return members[(channels or source.headers(0)[-1].channels) == 3]
-
-
-def _described(model, name):
-    if is_file(name):
-        header = store.read_metadata(name)
-        preset, overrides = header["preset"], header["overrides"]
-    else:
-        entry = catalogue.resolve(str(name))
-        preset, overrides = entry.preset, entry.overrides
-    task = tasks.task_of(name, model.image_function(str(name)))
-    return describe(model, preset, overrides=overrides, weights=name, task=task)
 
 
 def _source(pictures: Path | None) -> Source:

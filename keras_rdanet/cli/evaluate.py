@@ -153,7 +153,7 @@ def evaluate(
     with quiet():
         function, details = open_identified(model, precision=precision, channels=channels)
     source = _source(data, pairs, layout, split, function.scale)
-    task = task or tasks.LAYOUTS.get(layout) or tasks.task_of(model, function)
+    task = task or tasks.LAYOUTS.get(layout) or tasks.task_of(function)
     if task in (None, "gaussian_noise") and paired:
         task = "camera_noise"
     if task is None:

@@ -14,13 +14,12 @@ from tqdm import tqdm
 from keras_rdanet.data.sources import Source
 from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample
 from keras_rdanet.evaluation.published_tiling import chop, four_tiles
-from keras_rdanet.files import file_sha256
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.open import is_file, open_model
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import choose_tile, restore_tiled
 from keras_rdanet.profiling import environment
-from keras_rdanet.weights import catalogue
+from keras_rdanet.weights.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -111,12 +110,10 @@ def open_identified(
         which output is scored.
     """
     function = open_model(model, precision=precision, channels=channels)
-    if is_file(model):
-        name, sha256 = Path(model).name, file_sha256(model)
-    else:
-        entry = catalogue.resolve(function.name)
-        name, sha256 = entry.name, entry.sha256
-    return dataclasses.replace(function, name=name), {"sha256": sha256, "output": "last stage"}
+    origin = function.origin or Origin(function.name)
+    name = Path(model).name if is_file(model) else origin.name
+    details = {"sha256": origin.sha256, "output": "last stage"}
+    return dataclasses.replace(function, name=name), details
 
 
 def evaluate(

@@ -4,7 +4,6 @@ A task is called as the degradation of a training config.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from keras_rdanet.evaluation.protocols import (
     JPEG,
@@ -17,11 +16,10 @@ from keras_rdanet.evaluation.protocols import (
     Synthetic,
 )
 from keras_rdanet.inference.image_function import ImageFunction
-from keras_rdanet.inference.open import is_file
 from keras_rdanet.tasks.camera_noise import CameraNoise
 from keras_rdanet.tasks.motion_blur import MotionBlur
 from keras_rdanet.tasks.rain import Rain
-from keras_rdanet.weights import catalogue, store
+from keras_rdanet.tasks.registry import FORMER_NAMES
 
 # Papers on rain score Y rounded to 8 bits, as MATLAB's rgb2ycbcr gives it.
 _RAIN = Scoring("rounded")
@@ -55,26 +53,17 @@ LAYOUTS = {
 # The scales that pairs of one size were enlarged by, and whose border is not scored.
 CROP_BORDERS = {"realsr_x2": 2, "realsr_x3": 3, "realsr_x4": 4}
 
-# Tags of shipped weights that are not themselves called as a task.
-TAGS = {"awgn": "gaussian_noise", "real": "camera_noise"}
+# Identifier of a task -> what it is called here.
+_NAMES = {new: old for old, new in FORMER_NAMES.items()}
 
 
-def task_of(model: str | Path, function: ImageFunction) -> str | None:
-    """Return the task that a model was trained for, `None` if it does not say.
+def task_of(function: ImageFunction) -> str | None:
+    """Return the task that a model was trained for, `None` if it does not say."""
+    return "bicubic" if function.scale > 1 else _name(function.task)
 
-    Args:
-        model: Its name or path.
-        function: The same, opened by `open_identified`.
-    """
-    if function.scale > 1:
-        return "bicubic"
-    task = function.task
-    if not is_file(model):
-        tag = catalogue.resolve(function.name).tag
-        task = TAGS.get(tag, tag)
-    elif str(model).endswith(".safetensors"):
-        task = store.read_metadata(model).get("task")
-    return task if task in TASKS else None
+
+def _name(task):
+    return _NAMES.get(task, task)
 
 
 def clean_protocols(
@@ -96,6 +85,7 @@ def clean_protocols(
     Raises:
         ValueError: if the task is super-resolution and the network does not enlarge.
     """
+    task = _name(task)
     if task == "gaussian_noise":
         return [GaussianNoise(sigma, mean=mean) for sigma in sigmas or SIGMAS]
     if task == "jpeg":
@@ -123,6 +113,7 @@ def pair_protocol(task: str, scale: int = 1, crop_border: int | None = None) -> 
         crop_border: Of super-resolution; the scale if not given. Pairs of
             RealSR are of one size, so theirs cannot be seen from the network.
     """
+    task = _name(task)
     if task == "bicubic":
         border = scale if crop_border is None else crop_border
         scoring = Scoring("exact", crop_border=border)

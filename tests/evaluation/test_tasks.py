@@ -1,13 +1,12 @@
 import dataclasses
 
-import numpy as np
 import pytest
 
 from keras_rdanet.cli import evaluate as command
 from keras_rdanet.data import sources
 from keras_rdanet.evaluation import tasks
 from keras_rdanet.inference.image_function import ImageFunction
-from keras_rdanet.weights import store
+from keras_rdanet.weights.origin import Origin
 
 FUNCTION = ImageFunction(lambda images: images, channels=3, name="any")
 
@@ -54,19 +53,9 @@ def test_super_resolution_needs_a_network_that_enlarges():
         tasks.clean_protocols("bicubic")
 
 
-def test_models_say_what_they_were_trained_for(tmp_path):
-    assert tasks.task_of("any", dataclasses.replace(FUNCTION, scale=2)) == "bicubic"
-    function = dataclasses.replace(FUNCTION, name="tsp_rdanet_tiny_rgb.awgn")
-    assert tasks.task_of("tsp_rdanet_tiny", function) == "gaussian_noise"
-    path = tmp_path / "mine.safetensors"
-    for written, task in (("jpeg", "jpeg"), ("pairs", None)):
-        metadata = {"preset": "rdn_cifar", "task": written}
-        store.write_tensors(path, {"a": np.zeros(1)}, metadata)
-        assert tasks.task_of(path, FUNCTION) == task
-
-
-def test_exports_say_what_they_were_trained_for(tmp_path):
-    (tmp_path / "mine.tflite").touch()
-    for written, task in (("rain_streaks", "rain_streaks"), (None, None), ("haze", None)):
-        function = dataclasses.replace(FUNCTION, task=written)
-        assert tasks.task_of(tmp_path / "mine.tflite", function) == task
+def test_functions_say_what_they_were_trained_for():
+    assert tasks.task_of(dataclasses.replace(FUNCTION, scale=2)) == "bicubic"
+    assert tasks.task_of(FUNCTION) is None
+    for identifier, task in (("rain", "rain_streaks"), ("jpeg", "jpeg"), (None, None)):
+        function = dataclasses.replace(FUNCTION, origin=Origin("any", task=identifier))
+        assert tasks.task_of(function) == task
