@@ -78,12 +78,12 @@ def main(data, torch_python, size, rounds, threads):
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), TF_NUM_INTEROP_THREADS="1")
     from device import write_results
 
-    from keras_rdanet.evaluation.protocols import score
     from keras_rdanet.export import exporter as publish
     from keras_rdanet.export import job as prepare
     from keras_rdanet.inference.open import open_model
     from keras_rdanet.profiling import multiply_accumulates
     from keras_rdanet.runtimes import metadata as meta
+    from keras_rdanet.tasks.scoring import score
 
     model, arguments = widened()
     subject = prepare.subject_of(

@@ -13,7 +13,7 @@ from device import write_results
 from keras_rdanet.data.sources import folder
 from keras_rdanet.evaluation import baselines
 from keras_rdanet.evaluation.evaluate import evaluate
-from keras_rdanet.evaluation.protocols import GaussianNoise
+from keras_rdanet.tasks import GaussianNoise
 
 SIGMAS = (15, 25, 50)
 STRENGTHS = {

@@ -9,23 +9,18 @@ from typing import Any
 import numpy as np
 
 from keras_rdanet.data.pipeline import Degrade, batches
-from keras_rdanet.data.sources import Source, folder
-from keras_rdanet.evaluation import stress_tests, tasks
-from keras_rdanet.evaluation.protocols import EvaluationProtocol
+from keras_rdanet.data.sources import folder
+from keras_rdanet.evaluation import stress_tests
 from keras_rdanet.export.quantization.calibration import TILE, CalibrationTiles, calibration_tiles
 from keras_rdanet.export.verification.comparison import Reference, crops
 from keras_rdanet.image.io import PictureHeader
+from keras_rdanet.image.source import Source
 from keras_rdanet.inference.open import family_members, is_export, is_file
 from keras_rdanet.inference.tiling import NONLOCAL_TILE
 from keras_rdanet.models import registry
 from keras_rdanet.runtimes.metadata import ExportMetadata, describe
-from keras_rdanet.tasks.bayer_mosaic import BayerMosaic
-from keras_rdanet.tasks.camera_noise import CameraNoise
-from keras_rdanet.tasks.gaussian_noise import GaussianNoise
-from keras_rdanet.tasks.jpeg import JPEG
-from keras_rdanet.tasks.motion_blur import MotionBlur
-from keras_rdanet.tasks.rain import Rain
-from keras_rdanet.tasks.super_resolution import SuperResolution
+from keras_rdanet.tasks import registry as registry_of_tasks
+from keras_rdanet.tasks.base import EvaluationProtocol
 
 SIZE = 256
 
@@ -202,21 +197,12 @@ def subject_of(
 
 def proving_protocol(task: str | None, scale: int = 1) -> EvaluationProtocol:
     """How pictures are degraded to prove exports of a network for `task`; noise if unknown."""
-    task = task or ("bicubic" if scale > 1 else "gaussian_noise")
-    return tasks.clean_protocols(task, scale, sigmas=(25,), qualities=(20,))[0]
+    return registry_of_tasks.usual(task, scale).verification(scale).protocol()
 
 
 def calibrating_degradation(task: str | None, scale: int = 1) -> Degrade:
     """What the pictures that a quantizer learns ranges from are degraded by."""
-    degradations: dict[str, Degrade] = {
-        "gaussian_noise": GaussianNoise((0, 50)),
-        "camera_noise": CameraNoise(),
-        "jpeg": JPEG((5, 60)),
-        "bayer_mosaic": BayerMosaic(),
-        "motion_blur": MotionBlur(),
-        "rain": Rain(),
-    }
-    return SuperResolution(scale) if scale > 1 else degradations[task or "gaussian_noise"]
+    return registry_of_tasks.usual(task, scale).calibration(scale)
 
 
 def _member(name, channels, source):

@@ -19,13 +19,13 @@ SOURCES = {  # folder -> package
 }
 # Folders are in several places of the order where their modules are: the longest name counts.
 ORDER = [
-    {"config", "files", "image", "profiling"},
+    {"files", "image", "profiling"},
     {"layers", "losses", "metrics", "keras_metrics", "weights.origin"}
     | {
         f"inference.{name}" for name in ("image_function", "tiling", "self_ensemble", "noise_level")
     },
     {"tasks", "runtimes", "weights"},
-    {"models", "data"},
+    {"models", "data", "config"},
     {"inference"},
     {"evaluation"},
     {"training", "export"},

@@ -93,7 +93,7 @@ def _fit(model, config, output, state, validation, batches) -> float:
     metadata = {
         "preset": config.model.preset,
         "overrides": config.model.overrides,
-        "task": config.degradation.name if config.degradation else None,
+        "task": config.task,
     }
 
     def batch_at(step):

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from keras_rdanet.data.fingerprints import Fingerprint, fingerprint, looks, similarity
 from keras_rdanet.data.packed import PackedSource
-from keras_rdanet.data.sources import ImageSource, Source
+from keras_rdanet.data.sources import ImageSource
+from keras_rdanet.image.source import Source
 
 # Similarity of two difference hashes from which images count as the same; see `similarity`.
 _ALIKE = 0.7

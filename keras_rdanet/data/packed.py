@@ -26,9 +26,10 @@ from tqdm import tqdm
 
 from keras_rdanet import __version__
 from keras_rdanet.data.fingerprints import Fingerprint, fingerprint
-from keras_rdanet.data.sources import Source, folder, shorten
+from keras_rdanet.data.sources import folder, shorten
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import PictureHeader
+from keras_rdanet.image.source import Source
 
 MANIFEST = "manifest.json"
 FORMAT = 1

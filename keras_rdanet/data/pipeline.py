@@ -20,8 +20,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_rdanet.data.sources import Source, shorten
+from keras_rdanet.data.sources import shorten
 from keras_rdanet.image.color import luma
+from keras_rdanet.image.source import Source
 
 # Most bytes of decoded images that cache="auto" keeps in memory.
 CACHE_BUDGET = 4 * 2**30

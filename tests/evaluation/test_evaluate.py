@@ -11,17 +11,12 @@ import pytest
 
 from keras_rdanet.data.sources import folder, pairs
 from keras_rdanet.evaluation.evaluate import evaluate, restore
-from keras_rdanet.evaluation.protocols import (
-    JPEG,
-    BayerMosaic,
-    GaussianNoise,
-    RealPairs,
-    SuperResolution,
-)
 from keras_rdanet.files import write_json
 from keras_rdanet.image.io import to_samples
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.metrics import psnr
+from keras_rdanet.tasks import JPEG, BayerMosaic, GaussianNoise, SuperResolution
+from keras_rdanet.tasks.base import Pairs
 
 IDENTITY = ImageFunction(lambda images: images, channels=1, name="identity", support="global_pool")
 
@@ -58,7 +53,7 @@ def test_two_runs_are_equal_and_hash_their_input(images):
     first, second = (evaluate(IDENTITY, GaussianNoise(25), images) for _ in range(2))
     assert first.mean("ssim") == second.mean("ssim")
     digest = hashlib.sha256()
-    for sample in GaussianNoise(25).samples(images, 1):
+    for sample in GaussianNoise(25).protocol().samples(images, 1):
         digest.update(repr(sample.degraded.shape).encode() + sample.degraded.tobytes())
     assert first.protocol["degraded_sha256"] == digest.hexdigest()
     other = evaluate(IDENTITY, GaussianNoise(26), images)
@@ -148,7 +143,7 @@ def test_scales_that_differ_are_refused(images):
 
 def test_pairs_and_clean_images_are_told_apart(images):
     with pytest.raises(ValueError, match=r"\(real pairs\) takes pairs"):
-        evaluate(IDENTITY, RealPairs(), images)
+        evaluate(IDENTITY, Pairs(), images)
     folder = Path(images.name(0)).parent
     with pytest.raises(ValueError, match=r"Gaussian noise\) takes clean images"):
         evaluate(IDENTITY, GaussianNoise(25), pairs(folder, folder))

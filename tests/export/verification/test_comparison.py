@@ -6,9 +6,9 @@ import pytest
 
 from keras_rdanet.data.sources import ImageSource, folder
 from keras_rdanet.evaluation import stress_tests
-from keras_rdanet.evaluation.protocols import GaussianNoise, SuperResolution
 from keras_rdanet.export.verification import comparison as parity
 from keras_rdanet.image.io import Picture, write_picture
+from keras_rdanet.tasks import GaussianNoise, SuperResolution
 from tests.inference.functions import blurring, identity
 
 
@@ -27,7 +27,7 @@ def pictures(tmp_path_factory):
 def reference(pictures):
     """Blurring as a network."""
     function = blurring(times=1)
-    protocol = GaussianNoise(10)
+    protocol = GaussianNoise(10).protocol()
     samples = parity.crops(protocol, folder(pictures), function, 48, limit=9)
     return parity.Reference(function, samples, protocol.scoring)
 
@@ -37,7 +37,7 @@ def shifted(function, by):
 
 
 def test_crops_come_from_the_middle_of_pictures_that_are_large_enough(pictures):
-    protocol, source = GaussianNoise(10), folder(pictures)
+    protocol, source = GaussianNoise(10).protocol(), folder(pictures)
     samples = parity.crops(protocol, source, identity(), 48, limit=9)
     assert [sample.name for sample in samples] == ["a.png", "b.png"]
     whole = next(iter(protocol.samples(source, 1)))
@@ -48,15 +48,15 @@ def test_crops_come_from_the_middle_of_pictures_that_are_large_enough(pictures):
 
 def test_targets_of_enlarging_networks_are_cut_where_their_inputs_are(pictures):
     source = ImageSource((pictures / "a.png",))
-    (sample,) = parity.crops(SuperResolution(2), source, identity(scale=2), 24, limit=1)
-    whole = next(iter(SuperResolution(2).samples(source, 1)))
+    (sample,) = parity.crops(SuperResolution(2).protocol(), source, identity(scale=2), 24, limit=1)
+    whole = next(iter(SuperResolution(2).protocol().samples(source, 1)))
     np.testing.assert_array_equal(sample.degraded, whole.degraded[0:24, 8:32])
     np.testing.assert_array_equal(sample.target, whole.target[0:48, 16:64])
 
 
 def test_pictures_that_are_all_too_small_are_refused(pictures):
     with pytest.raises(ValueError, match="No picture is as large as 100x100"):
-        parity.crops(GaussianNoise(10), folder(pictures), identity(), 100, limit=1)
+        parity.crops(GaussianNoise(10).protocol(), folder(pictures), identity(), 100, limit=1)
 
 
 def test_the_same_function_differs_in_nothing(reference):
@@ -126,7 +126,7 @@ def test_enlarging_files_are_compared_too(pictures):
         return images.repeat(2, axis=1).repeat(2, axis=2)
 
     function = replace(identity(scale=2), function=twice)
-    protocol = SuperResolution(2)
+    protocol = SuperResolution(2).protocol()
     samples = parity.crops(protocol, folder(pictures), function, 24, limit=2)
     found, _ = parity.measure(function, parity.Reference(function, samples, protocol.scoring))
     assert (found.max_abs_error, found.faults) == (0, {})
@@ -139,7 +139,7 @@ def test_another_size_is_refused(reference):
 
 
 def test_files_with_8_bit_samples_are_compared_on_8_bit_pictures(pictures):
-    protocol = GaussianNoise(50)  # leaves the range
+    protocol = GaussianNoise(50).protocol()  # leaves the range
     function = blurring(times=1)
     samples = parity.crops(protocol, folder(pictures), function, 48, limit=9)
     rounded = parity.Reference(function, samples, protocol.scoring).in_eight_bits

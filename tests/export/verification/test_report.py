@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from keras_rdanet.evaluation.protocols import Sample, score
 from keras_rdanet.export.exporter import VARIANTS
 from keras_rdanet.export.verification import report as reporting
 from keras_rdanet.export.verification.comparison import Parity, Reference
 from keras_rdanet.image.io import read_picture
+from keras_rdanet.tasks.scoring import Sample, score
 from tests.inference.functions import identity
 
 
