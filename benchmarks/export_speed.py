@@ -87,7 +87,7 @@ def main(data, torch_python, size, rounds, threads):
 
     model, arguments = widened()
     subject = prepare.subject_of(
-        model, meta.describe(model, WIDE), data=data, size=size, pictures=1, calibrate=True
+        model, meta.describe(model), data=data, size=size, pictures=1, calibrate=True
     )
     sample = subject.reference.samples[0]
     picture = sample.degraded[np.newaxis]

@@ -67,7 +67,7 @@ def measure(name, overrides, wanted, data, test, size, pictures):
         subject = prepare.subject(name, size=_side(registry.load(name), size), **options)
     else:
         model = registry.build(name, **overrides)
-        metadata = meta.describe(model, name, overrides=overrides)
+        metadata = meta.describe(model)
         subject = prepare.subject_of(model, metadata, size=_side(model, size), **options)
     with tempfile.TemporaryDirectory() as work:
         for format, variant in wanted:

@@ -127,7 +127,7 @@ def describe(entry, seconds):
         "file": entry.file,
         "sha256": entry.sha256,
         "data": entry.data,
-        "terms": entry.terms,
+        "license": entry.license,
         "cost": entry.cost,
     }
 
@@ -197,7 +197,7 @@ def origins(rows):
         {
             "weights": row["name"],
             "data": row["data"],
-            "terms": row["terms"],
+            "license": row["license"],
             "megapixels seen": f"{row['cost']['pixels'] / 1e6:.0f}",
             "sha256": f"`{row['sha256']}`",
         }

@@ -18,8 +18,7 @@ from device import RESULTS, write_results
 
 from keras_rdanet.data import sources
 from keras_rdanet.evaluation.comparison import Method, baseline_methods
-from keras_rdanet.evaluation.evaluate import evaluate, open_identified
-from keras_rdanet.evaluation.tasks import task_of
+from keras_rdanet.evaluation.evaluate import evaluate, open_identified, task_of
 from keras_rdanet.files import write_json
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.tasks import registry
@@ -135,7 +134,7 @@ def arrange(rows):
 def main(data, models, precisions, baselines, leave_out, limit, cached_only, cache, results):
     """Score the shipped weights, and what people already have, on the usual test sets."""
     names = models or [entry.name for entry in list_models()]
-    opened = [(n, *open_identified(n, precision=p)) for n in names for p in precisions]
+    opened = [open_identified(n, precision=p) for n in names for p in precisions]
     rows: dict[str, list] = {}
 
     def add(task, method, name, protocol):
@@ -147,8 +146,8 @@ def main(data, models, precisions, baselines, leave_out, limit, cached_only, cac
         click.echo(", ".join(f"{key} {value}" for key, value in cells.items()))
 
     for (task, channels), sets in SETS.items():
-        for model, function, details in opened:
-            if (task_of(model, function), function.channels) == (task, channels):
+        for function, details in opened:
+            if (task_of(function), function.channels) == (task, channels):
                 for name, protocol in [(n, p) for n in sets for p in protocols(task)]:
                     add(task, Method(function, details=details), name, protocol)
     others = []

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_rdanet.data.pipeline import Degrade, batches
 from keras_rdanet.data.sources import folder
-from keras_rdanet.evaluation import stress_tests, tasks
+from keras_rdanet.evaluation import stress_tests
 from keras_rdanet.export.quantization.calibration import TILE, CalibrationTiles, calibration_tiles
 from keras_rdanet.export.verification.comparison import Reference, crops
 from keras_rdanet.image.io import PictureHeader
@@ -21,7 +21,6 @@ from keras_rdanet.models import registry
 from keras_rdanet.runtimes.metadata import ExportMetadata, describe
 from keras_rdanet.tasks import registry as registry_of_tasks
 from keras_rdanet.tasks.base import EvaluationProtocol
-from keras_rdanet.weights import catalogue, store
 
 SIZE = 256
 
@@ -129,7 +128,7 @@ def subject(
     model = registry.load(name)
     if channels not in (None, model.channels):
         raise ValueError(f"{name} has {model.channels} channels, not {channels}.")
-    return subject_of(model, _described(model, name), data=data, test=test, **options)
+    return subject_of(model, describe(model), data=data, test=test, **options)
 
 
 def subject_of(
@@ -216,17 +215,6 @@ def _member(name, channels, source):
     if members is None:
         return name
     return members[(channels or source.headers(0)[-1].channels) == 3]
-
-
-def _described(model, name):
-    if is_file(name):
-        header = store.read_metadata(name)
-        preset, overrides = header["preset"], header["overrides"]
-    else:
-        entry = catalogue.resolve(str(name))
-        preset, overrides = entry.preset, entry.overrides
-    task = tasks.task_of(name, model.image_function(str(name)))
-    return describe(model, preset, overrides=overrides, weights=name, task=task)
 
 
 def _source(pictures: Path | None) -> Source:

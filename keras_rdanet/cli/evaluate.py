@@ -127,8 +127,7 @@ def evaluate(
         check_target(sheet_file, PictureHeader(1, 1, 3, np.dtype("uint8"), has_alpha=False))
 
     from keras_rdanet.evaluation.comparison import Method, baseline_methods, compare
-    from keras_rdanet.evaluation.evaluate import open_identified
-    from keras_rdanet.evaluation.tasks import task_of
+    from keras_rdanet.evaluation.evaluate import open_identified, task_of
 
     # Whether a family's gray or RGB network is meant, the images say.
     channels = _source(data, pairs, layout, split, scale=None).headers(0)[-1].channels
@@ -140,7 +139,7 @@ def evaluate(
         task = task or owner.name
         if published.crop_border is not None:
             levels = {"crop_border": published.crop_border, **levels}
-    task = task or task_of(model, function)
+    task = task or task_of(function)
     if task is None and not paired:
         raise click.UsageError(f"{model} does not say what it was trained for; give a --task.")
     protocols = registry.protocols(task, function.scale, paired=paired, **levels)

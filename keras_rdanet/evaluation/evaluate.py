@@ -12,7 +12,6 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_rdanet.evaluation.published_tiling import chop, four_tiles
-from keras_rdanet.files import file_sha256
 from keras_rdanet.image.source import Source
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.open import is_file, open_model
@@ -20,8 +19,9 @@ from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import choose_tile, restore_tiled
 from keras_rdanet.profiling import environment
 from keras_rdanet.tasks.base import EvaluationProtocol, Task
+from keras_rdanet.tasks.registry import USUAL_ENLARGING
 from keras_rdanet.tasks.scoring import Sample
-from keras_rdanet.weights import catalogue
+from keras_rdanet.weights.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,15 @@ def open_identified(
         which output is scored.
     """
     function = open_model(model, precision=precision, channels=channels)
-    if is_file(model):
-        name, sha256 = Path(model).name, file_sha256(model)
-    else:
-        entry = catalogue.resolve(function.name)
-        name, sha256 = entry.name, entry.sha256
-    return dataclasses.replace(function, name=name), {"sha256": sha256, "output": "last stage"}
+    origin = function.origin or Origin(function.name)
+    name = Path(model).name if is_file(model) else origin.name
+    details = {"sha256": origin.sha256, "output": "last stage"}
+    return dataclasses.replace(function, name=name), details
+
+
+def task_of(function: ImageFunction) -> str | None:
+    """Return the task that a model was trained for; what enlarges is for super-resolution."""
+    return USUAL_ENLARGING if function.scale > 1 else function.task
 
 
 def evaluate(

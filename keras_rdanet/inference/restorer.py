@@ -194,7 +194,7 @@ class Restorer:
                 f"{function.name} restores Bayer mosaics; say how they start: "
                 f"`mosaic` (--mosaic) {', '.join(PATTERNS)}."
             )
-        if self.mosaic and function.task not in (None, "pairs", MOSAIC_TASK):
+        if self.mosaic and function.task not in (None, MOSAIC_TASK):
             raise ValueError(f"{function.name} was trained for {function.task}, not for mosaics.")
         if channels == 3 and function.channels == 1:
             sibling = self._is_name and rgb_sibling(self.model)

@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from keras_rdanet.cli.evaluate import evaluate
 from keras_rdanet.config import RunConfig
-from keras_rdanet.evaluation.tasks import task_of
+from keras_rdanet.evaluation.evaluate import task_of
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.models import registry as networks
 from keras_rdanet.tasks import registry
@@ -16,7 +16,7 @@ from keras_rdanet.tasks.base import EvaluationOption, Layout, Task
 from keras_rdanet.tasks.scoring import Scoring
 from keras_rdanet.training.build import build_batches
 from keras_rdanet.training.validation import validation_set
-from keras_rdanet.weights import store
+from keras_rdanet.weights.origin import Origin
 
 FUNCTION = ImageFunction(lambda images: images, channels=3, name="any")
 
@@ -131,16 +131,10 @@ def test_public_sets_know_their_task():
         registry.layout("fog")
 
 
-def test_models_say_what_they_were_trained_for(tmp_path):
-    enlarging = ImageFunction(FUNCTION.function, channels=3, name="any", scale=2)
-    assert task_of("any", enlarging) == "super_resolution"
-    function = ImageFunction(FUNCTION.function, channels=3, name="tsp_rdanet_tiny_rgb.awgn")
-    assert task_of("tsp_rdanet_tiny", function) == "gaussian_noise"
-    path = tmp_path / "mine.safetensors"
-    for written, task in (("jpeg", "jpeg"), ("bicubic", "super_resolution"), ("pairs", None)):
-        metadata = {"preset": "rdn_cifar", "task": written}
-        store.write_tensors(path, {"a": np.zeros(1)}, metadata)
-        assert task_of(path, FUNCTION) == task
+def test_functions_say_what_they_were_trained_for():
+    assert task_of(replace(FUNCTION, scale=2)) == "super_resolution"
+    assert task_of(FUNCTION) is None
+    assert task_of(replace(FUNCTION, origin=Origin("any", task="rain"))) == "rain"
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def metadata(model):
-    return meta.describe(model, NAME, weights=NAME)
+    return meta.describe(model)
 
 
 @pytest.fixture(scope="module")
