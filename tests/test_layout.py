@@ -19,7 +19,7 @@ SOURCES = {  # folder -> package
 }
 # Folders are in several places of the order where their modules are: the longest name counts.
 ORDER = [
-    {"config", "files", "image", "ownership", "profiling"},
+    {"config", "files", "image", "ownership", "profiling", "progress"},
     {"layers", "losses", "metrics", "keras_metrics", "weights"}
     | {
         f"inference.{name}" for name in ("image_function", "tiling", "self_ensemble", "noise_level")
