@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -114,6 +115,67 @@ def test_everything_comes_from_the_file(run, tmp_path):
         input=image.transpose(0, 3, 1, 2),
         output_0=stages["stage1"].numpy().transpose(0, 3, 1, 2),
         output_1=stages["stage2"].numpy().transpose(0, 3, 1, 2),
+        **named,
+    )
+    code, output = run(tmp_path)
+    assert code == 0, output
+    assert "2 ok, 0 failed, 0 unknown" in output
+
+
+def test_options_without_a_preset_come_from_the_file(run, tmp_path):
+    """PA-EDSR with other levels, another softmax and white at 255."""
+    from keras_rdanet.models.panet import PAEDSR
+
+    options = {"levels": [1.0, 0.9, 0.8], "softmax_scale": 6, "rgb_range": 255, "scale": 3}
+    model = PAEDSR(**{**PAEDSR.SMALL, "filters": 8, **options})
+    attention = keras.Model(model.inputs, model.get_layer("attention").output)
+    image = np.random.default_rng(1).random((1, 7, 9, 3), np.float32)
+    named = {}
+    for variable in model.weights:
+        name = variable.path.replace("/kernel", ".weight").replace("/", ".")
+        for ours, theirs in (
+            ("head.", "head.0."),
+            ("tail.", "tail.1."),
+            ("up0.", "tail.0.0."),
+            ("body0_conv1", "body.0.body.0"),
+            ("body0_conv2", "body.0.body.2"),
+            ("body2_conv1", "body.2.body.0"),
+            ("body2_conv2", "body.2.body.2"),
+            ("body_conv", "body.3"),
+            ("attention.query", "body.1.conv_match_L_base"),
+            ("attention.key", "body.1.conv_match"),
+            ("attention.value", "body.1.conv_assembly"),
+            ("_prelu.alpha", ".1.weight"),
+        ):
+            name = name.replace(ours, theirs)
+        array = variable.numpy()
+        if array.ndim == 4:
+            array = array.transpose(3, 2, 0, 1)
+            name = name.replace(".weight", ".0.weight") if "conv_" in name else name
+        elif "conv_" in name:
+            name = name.replace(".bias", ".0.bias")
+        named[f"param/{name}"] = array.reshape(-1) if array.ndim == 3 else array
+    kwargs = {
+        "n_colors": 3,
+        "rgb_range": 255,
+        "n_resblocks": 3,
+        "n_feats": 8,
+        "scale": 3,
+        "res_scale": 0.1,
+        "attention": {
+            "channel": 8,
+            "reduction": 4,
+            "res_scale": 0.1,
+            "level": 3,
+            "softmax_scale": 6,
+        },
+    }
+    np.savez(
+        tmp_path / "a.npz",
+        config=json.dumps({"model": "paedsr", "kwargs": kwargs}),
+        input=255 * image.transpose(0, 3, 1, 2),
+        output_0=255 * model(image).numpy().transpose(0, 3, 1, 2),
+        output_1=attention([image]).numpy().transpose(0, 3, 1, 2),
         **named,
     )
     code, output = run(tmp_path)
