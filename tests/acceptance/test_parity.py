@@ -16,8 +16,8 @@ COLOR = "tsp_rdanet_color_nc16_odd37x45.npz"
 
 @pytest.fixture
 def parity(monkeypatch):
-    """The script as a module, with `device.py` beside it."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    """The script as a module, with its siblings beside it."""
+    monkeypatch.syspath_prepend(ROOT / "acceptance")
     import parity
 
     return parity
@@ -234,7 +234,7 @@ def test_infinite_scores_agree_with_each_other_only(parity):
 @pytest.mark.slow
 def test_runs_as_a_script(tmp_path):
     change("aux_schedules.npz", tmp_path / "b.npz")
-    command = [sys.executable, str(ROOT / "benchmarks" / "parity.py"), str(tmp_path)]
+    command = [sys.executable, str(ROOT / "acceptance" / "parity.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 ok" in done.stdout

@@ -1,6 +1,6 @@
 """Compare our networks and functions with reference outputs of the original code.
 
-    python benchmarks/parity.py FOLDER [--record] [--strict]
+    python acceptance/parity.py FOLDER [--record] [--strict]
 
 FOLDER holds `.npz` files. One with a `config` (JSON with `model` and `kwargs`) is a
 network or an operator (see `parity_operators.py`): its parameters are
@@ -30,6 +30,7 @@ from parity_operators import OPERATORS, attention_arguments, nhwc, parameters
 from keras_rdanet.image.geometry import crop, pad_to_multiple
 from keras_rdanet.weights.from_torch import from_torch
 
+RESULTS = Path(__file__).parent / "results"
 TOLERANCE = 1e-4  # of the range of the reference output
 
 
@@ -432,14 +433,15 @@ def _line(check):
 
 
 def _record(checks):
-    from device import write_results
+    from keras_rdanet.evaluation.report import write_results
 
     write_results(
         "parity",
         [asdict(check) for check in checks],
         title="Agreement with the original code",
-        command="python benchmarks/parity.py FOLDER --record",
+        command="python acceptance/parity.py FOLDER --record",
         settings={"backend": keras.backend.backend()},
+        folder=RESULTS,
         notes="`error` is the largest difference from the reference, in `unit`; `of range` "
         "divides it by the largest minus the smallest reference value.",
     )
@@ -447,7 +449,7 @@ def _record(checks):
 
 @click.command(help=__doc__.split("\n\n")[0])
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--record", is_flag=True, help="Write benchmarks/results/parity.{json,md}.")
+@click.option("--record", is_flag=True, help="Write acceptance/results/parity.{json,md}.")
 @click.option("--strict", is_flag=True, help="Fail on what is unknown, too.")
 def main(folder, record, strict):
     """Print one line a comparison; exit 1 if any failed."""
