@@ -21,6 +21,7 @@ import numpy as np
 from speed import Torch, turns
 
 NARROW, WIDE = "tsp_rdanet_tiny_gray", "tsp_rdanet_gray"
+RESULTS = Path(__file__).parent / "results"
 FILES = (
     ("saved_model", "fp32"),
     ("tflite", "fp32"),
@@ -78,6 +79,7 @@ def main(data, torch_python, size, rounds, threads):
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), TF_NUM_INTEROP_THREADS="1")
     from device import write_results
 
+    from keras_rdanet.evaluation.report import write_results
     from keras_rdanet.export import exporter as publish
     from keras_rdanet.export import job as prepare
     from keras_rdanet.inference.open import open_model
@@ -144,6 +146,7 @@ def main(data, torch_python, size, rounds, threads):
             "torch": version,
             "peak_gflops": fastest,
         },
+        folder=RESULTS,
     )
     for row in rows:
         click.echo(" ".join(f"{key}: {value}," for key, value in row.items()))

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import click
 import numpy as np
-from device import write_results
 
 from keras_rdanet.data.sources import folder
 from keras_rdanet.evaluation.evaluate import evaluate
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.export import exporter as publish
 from keras_rdanet.export import job as prepare
 from keras_rdanet.export.verification.report import GATES
@@ -27,6 +27,7 @@ from keras_rdanet.image.io import to_float, to_samples
 from keras_rdanet.inference.open import open_model
 from keras_rdanet.weights.catalogue import list_models
 
+RESULTS = Path(__file__).parent / "results"
 # int16x8 is left out: its reference kernels take hours for these pictures.
 FILES = [
     (format, variant)
@@ -126,6 +127,7 @@ def main(data, test, size, cache):
         notes=NOTES.format(pictures=tables[0][0]["pictures"], size=size),
         settings={"size": size, "data": data.resolve().name, "test": test.resolve().name},
         table=[line(rows) for rows in tables],
+        folder=RESULTS,
     )
     gates = {f"{format} {variant}": gate.psnr_loss for (format, variant), gate in GATES.items()}
     missed = [

@@ -14,17 +14,18 @@ import tempfile
 from pathlib import Path
 
 import click
-from device import RESULTS, stamp, write_results
 
-from keras_rdanet.evaluation.report import markdown_table
+from keras_rdanet.evaluation.report import describe_environment, markdown_table, write_results
 from keras_rdanet.export import exporter as publish
 from keras_rdanet.export import job as prepare
 from keras_rdanet.export.verification.report import GATES
 from keras_rdanet.files import write_json, write_text
 from keras_rdanet.models import registry
+from keras_rdanet.profiling import environment
 from keras_rdanet.runtimes import metadata as meta
 from keras_rdanet.weights.catalogue import list_models
 
+RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "exports.md"
 COMMAND = "python benchmarks/exports.py --data FOLDER_TO_CALIBRATE_WITH --test FOLDER_TO_PROVE_WITH"
 
@@ -147,8 +148,6 @@ def document(rows, settings):
         for one in rows
         if one["format"] == "tflite" and one["audit"]
     ]
-    device = stamp()
-    versions = ", ".join(f"{key} {value}" for key, value in device["versions"].items())
     return (
         "\n\n".join(
             [
@@ -164,8 +163,7 @@ def document(rows, settings):
                 "## What TFLite files can run on",
                 "By their operations, shapes and types; no phone was tried.",
                 markdown_table(targets).rstrip(),
-                f"Measured on {device['cpu']}, {device['cores']} cores; {device['system']}, "
-                f"Python {device['python']}; {versions}.",
+                f"Measured on {describe_environment(environment())}.",
             ]
         )
         + "\n"

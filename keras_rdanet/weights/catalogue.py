@@ -1,6 +1,6 @@
 """The weights that ship with the package: where they came from and what they reach.
 
-`catalogue.json` beside this file is written by `benchmarks/catalogue.py`
+`catalogue.json` beside this file is written by `tools/catalogue.py`
 from the training config and the output of `keras-rdanet evaluate`.
 """
 

@@ -1,9 +1,9 @@
 """Put trained weights into the package, and what they cost and reach into its catalogue.
 
-    python benchmarks/catalogue.py add RUN --tag awgn --description TEXT --data TEXT --license TEXT
+    python tools/catalogue.py add RUN --tag awgn --description TEXT --data TEXT --license TEXT
     keras-rdanet evaluate --model NAME --data FOLDER --sigma 25 --json scores.json
-    python benchmarks/catalogue.py score scores.json ...
-    python benchmarks/catalogue.py readme
+    python tools/catalogue.py score scores.json ...
+    python tools/catalogue.py readme
 
 RUN is a folder that `keras-rdanet train` has written. Adding weights again drops their
 scores, because the file is another one.

@@ -1,6 +1,6 @@
 """Write docs/networks.md: whether every network trains, resumes, scores and restores on its tasks.
 
-    python benchmarks/networks.py TRAIN HELD_OUT [--golden FOLDER] [--only networks/task]...
+    python acceptance/networks.py TRAIN HELD_OUT [--golden FOLDER] [--only networks/task]...
 
 TRAIN and HELD_OUT are folders of clean colour pictures, none in both. Every config under
 configs/ is run for a few steps with a small network: killed after its first checkpoint,
@@ -26,16 +26,17 @@ from pathlib import Path
 import click
 import numpy as np
 import yaml
-from device import RESULTS, stamp, write_results
 from tqdm import tqdm
 
 from keras_rdanet.config import load_config
-from keras_rdanet.evaluation.report import markdown_table
+from keras_rdanet.evaluation.report import describe_environment, markdown_table, write_results
 from keras_rdanet.files import write_json, write_text
 from keras_rdanet.image.io import Picture, probe_size, read_picture, to_samples, write_picture
+from keras_rdanet.profiling import environment
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+RESULTS = Path(__file__).parent / "results"
 RUNS = ROOT / "runs" / "networks"
 CHECKS = ("config", "parameters", "train", "resume", "evaluate", "restore", "tiling")
 CROP, TILE, PHOTO = 96, 64, (133, 107)
@@ -541,7 +542,7 @@ def _written():
 
 
 def _write(lines, results):
-    command = "python benchmarks/networks.py TRAIN HELD_OUT --golden FOLDER"
+    command = "python acceptance/networks.py TRAIN HELD_OUT --golden FOLDER"
     write_results(
         "networks",
         results,
@@ -549,17 +550,14 @@ def _write(lines, results):
         command=command,
         notes=NOTES,
         table=lines,
+        folder=RESULTS,
     )
-    device = stamp()
-    where = ", ".join([device["cpu"], f"{device['cores']} cores", *device["gpus"]])
-    versions = ", ".join(f"{name} {version}" for name, version in device["versions"].items())
     paragraphs = [
         "# Networks and tasks",
         "Each config of this repository and what came of it: green cells are checked by a run.",
         markdown_table(lines).rstrip(),
         NOTES,
-        f"Written by `{command}`; {where}; {device['system']}, Python {device['python']}; "
-        f"{versions}.",
+        f"Written by `{command}`; {describe_environment(environment())}.",
     ]
     write_text(DOCS / "networks.md", "\n\n".join(paragraphs) + "\n")
 

@@ -1,7 +1,7 @@
 """Draw how the shipped weights were trained: PSNR on held-out images over pixels seen.
 
-    python benchmarks/curves.py add RUN NAME --axis "WHAT IS SCORED"
-    python benchmarks/curves.py draw
+    python tools/curves.py add RUN NAME --axis "WHAT IS SCORED"
+    python tools/curves.py draw
 
 `add` takes the history of a run over into results/curves.csv; `draw` makes
 docs/images/curves.png of it, an axis for each validation set.
@@ -15,14 +15,13 @@ from pathlib import Path
 
 import click
 import matplotlib
-from device import RESULTS
 
 from keras_rdanet.files import replacing, write_text
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-TABLE = RESULTS / "curves.csv"
+TABLE = Path(__file__).parent / "results" / "curves.csv"
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "curves.png"
 SHOWN = 2.0  # dB below the best
 FIELDS = ("axis", "run", "step", "pixels", "psnr")

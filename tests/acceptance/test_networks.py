@@ -15,7 +15,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*/*.yaml"))
 
 @pytest.fixture
 def networks(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "acceptance")
     import networks
 
     return networks

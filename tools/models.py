@@ -1,14 +1,12 @@
 """Write docs/models.md: what every shipped set of weights costs and reaches, with a chart.
 
-    python benchmarks/models.py
+    python tools/models.py
 
-Scores come from the catalogue, gates from results/exports.json, the classical methods from
-results/scores.json; time and memory are measured here. Writes results/models.json as well.
+Scores come from the catalogue; exports and classical methods from exports.json and scores.json in
+benchmarks/results/; time and memory are measured here. Writes tools/results/models.json as well.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,22 +14,24 @@ from pathlib import Path
 import click
 import matplotlib
 import numpy as np
-from device import RESULTS, stamp
-from memory import CHILD, scene
 
-from keras_rdanet.evaluation.report import markdown_table
+from keras_rdanet.evaluation.report import describe_environment, markdown_table
 from keras_rdanet.files import replacing, write_json, write_text
 from keras_rdanet.image.io import Picture, write_picture
 from keras_rdanet.models import registry
-from keras_rdanet.profiling import multiply_accumulates
+from keras_rdanet.profiling import environment, multiply_accumulates, peak_memory_of
 from keras_rdanet.weights.catalogue import list_models
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+RESULTS = Path(__file__).parent / "results"
+MEASURED = ROOT / "benchmarks" / "results"
 PRECISIONS = ("float32", "bfloat16")
 SIDE = 256
+MEGAPIXEL = (816, 1224)
 ROUNDS = 5
 
 # Published PSNR at sigma 25, of one network a noise level; the papers' times are of other machines.
@@ -43,7 +43,7 @@ PUBLISHED = {
 INTRODUCTION = """\
 # The shipped weights
 
-Written by `python benchmarks/models.py`; scores by `benchmarks/scores.py`.
+Written by `python tools/models.py`; scores by `benchmarks/scores.py`.
 
 ## Which one for me?
 
@@ -71,7 +71,7 @@ CURVES = """\
 
 ![PSNR on held-out images over pixels seen](images/curves.png)
 
-Drawn by `benchmarks/curves.py`; what was tried is in [training_log.md](training_log.md)."""
+Drawn by `tools/curves.py`; what was tried is in [training_log.md](training_log.md)."""
 
 PROTOCOLS = """\
 The protocol of each is in `keras-rdanet models --json`. None of these images was trained on."""
@@ -102,12 +102,9 @@ def peak_memory(name, channels):
     """Bytes that `keras-rdanet restore` holds at most on a picture of one megapixel."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.png"), Path(folder, "out.png")
-        write_picture(source, Picture(scene(1)[..., :channels]))
-        line = ["restore", str(source), str(target), "--model", name]
-        done = subprocess.run(
-            [sys.executable, "-c", CHILD, *line], stdout=subprocess.PIPE, text=True, check=True
-        )
-    return json.loads(done.stdout.splitlines()[-1])["peak"]
+        samples = np.random.default_rng(0).integers(0, 256, (*MEGAPIXEL, channels), np.uint8)
+        write_picture(source, Picture(samples))
+        return peak_memory_of("keras_rdanet", "restore", source, target, "--model", name)[0]
 
 
 def describe(entry, seconds):
@@ -132,7 +129,7 @@ def describe(entry, seconds):
     }
 
 
-def passed_exports(name, results=RESULTS):
+def passed_exports(name, results=MEASURED):
     """The exports of these weights that passed their gates: file -> speed beside Keras.
 
     `None` if none were measured.
@@ -207,7 +204,7 @@ def origins(rows):
 
 def draw(rows, path):
     """Draw PSNR at sigma 25 against seconds per megapixel, beside what people have."""
-    measured = json.loads((RESULTS / "scores.json").read_text(encoding="utf-8"))["rows"]
+    measured = json.loads((MEASURED / "scores.json").read_text(encoding="utf-8"))["rows"]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for axis, (data, published) in zip(axes, PUBLISHED.items(), strict=True):
         for row in rows:
@@ -253,11 +250,10 @@ def main(output, results):
     entries = list_models()
     seconds = seconds_per_megapixel([entry.name for entry in entries])
     rows = [describe(entry, seconds) for entry in entries]
-    device = stamp()
-    write_json(results / "models.json", {"device": device, "rows": rows})
+    measured_on = environment()
+    write_json(results / "models.json", {"device": measured_on, "rows": rows})
     (output / "images").mkdir(exist_ok=True)
     draw(rows, output / "images" / "models.png")
-    versions = ", ".join(f"{key} {value}" for key, value in device["versions"].items())
     paragraphs = [
         INTRODUCTION,
         "![PSNR against time](images/models.png)",
@@ -270,7 +266,7 @@ def main(output, results):
         CURVES,
         "## Origin",
         markdown_table(origins(rows)).rstrip(),
-        f"Measured on {device['cpu']}, {device['cores']} cores; {device['system']}; {versions}.",
+        f"Measured on {describe_environment(measured_on)}.",
     ]
     write_text(output / "models.md", "\n\n".join(paragraphs) + "\n")
 

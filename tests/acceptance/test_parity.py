@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -15,8 +16,8 @@ COLOR = "tsp_rdanet_color_nc16_odd37x45.npz"
 
 @pytest.fixture
 def parity(monkeypatch):
-    """The script as a module, with `device.py` beside it."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    """The script as a module, with its siblings beside it."""
+    monkeypatch.syspath_prepend(ROOT / "acceptance")
     import parity
 
     return parity
@@ -121,6 +122,67 @@ def test_everything_comes_from_the_file(run, tmp_path):
     assert "2 ok, 0 failed, 0 unknown" in output
 
 
+def test_options_without_a_preset_come_from_the_file(run, tmp_path):
+    """PA-EDSR with other levels, another softmax and white at 255."""
+    from keras_rdanet.models.panet import PAEDSR
+
+    options = {"levels": [1.0, 0.9, 0.8], "softmax_scale": 6, "rgb_range": 255, "scale": 3}
+    model = PAEDSR(**{**PAEDSR.SMALL, "filters": 8, **options})
+    attention = keras.Model(model.inputs, model.get_layer("attention").output)
+    image = np.random.default_rng(1).random((1, 7, 9, 3), np.float32)
+    named = {}
+    for variable in model.weights:
+        name = variable.path.replace("/kernel", ".weight").replace("/", ".")
+        for ours, theirs in (
+            ("head.", "head.0."),
+            ("tail.", "tail.1."),
+            ("up0.", "tail.0.0."),
+            ("body0_conv1", "body.0.body.0"),
+            ("body0_conv2", "body.0.body.2"),
+            ("body2_conv1", "body.2.body.0"),
+            ("body2_conv2", "body.2.body.2"),
+            ("body_conv", "body.3"),
+            ("attention.query", "body.1.conv_match_L_base"),
+            ("attention.key", "body.1.conv_match"),
+            ("attention.value", "body.1.conv_assembly"),
+            ("_prelu.alpha", ".1.weight"),
+        ):
+            name = name.replace(ours, theirs)
+        array = variable.numpy()
+        if array.ndim == 4:
+            array = array.transpose(3, 2, 0, 1)
+            name = name.replace(".weight", ".0.weight") if "conv_" in name else name
+        elif "conv_" in name:
+            name = name.replace(".bias", ".0.bias")
+        named[f"param/{name}"] = array.reshape(-1) if array.ndim == 3 else array
+    kwargs = {
+        "n_colors": 3,
+        "rgb_range": 255,
+        "n_resblocks": 3,
+        "n_feats": 8,
+        "scale": 3,
+        "res_scale": 0.1,
+        "attention": {
+            "channel": 8,
+            "reduction": 4,
+            "res_scale": 0.1,
+            "level": 3,
+            "softmax_scale": 6,
+        },
+    }
+    np.savez(
+        tmp_path / "a.npz",
+        config=json.dumps({"model": "paedsr", "kwargs": kwargs}),
+        input=255 * image.transpose(0, 3, 1, 2),
+        output_0=255 * model(image).numpy().transpose(0, 3, 1, 2),
+        output_1=attention([image]).numpy().transpose(0, 3, 1, 2),
+        **named,
+    )
+    code, output = run(tmp_path)
+    assert code == 0, output
+    assert "2 ok, 0 failed, 0 unknown" in output
+
+
 def test_unknown_things_are_listed_and_fail_only_when_strict(run, tmp_path):
     np.savez(tmp_path / "net.npz", config=json.dumps({"model": "nafnet"}), output_0=np.zeros(3))
     change("aux_schedules.npz", tmp_path / "aux.npz", lr_per_epoch_other=np.ones(3))
@@ -172,7 +234,7 @@ def test_infinite_scores_agree_with_each_other_only(parity):
 @pytest.mark.slow
 def test_runs_as_a_script(tmp_path):
     change("aux_schedules.npz", tmp_path / "b.npz")
-    command = [sys.executable, str(ROOT / "benchmarks" / "parity.py"), str(tmp_path)]
+    command = [sys.executable, str(ROOT / "acceptance" / "parity.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "4 ok" in done.stdout

@@ -1,6 +1,6 @@
 """Train RDN on noisy CIFAR-100 for nine kinds of noise and score it on the test images.
 
-    python benchmarks/cifar100.py [--data FOLDER] [--out FOLDER] [--steps N]
+    python examples/cifar100.py [--data FOLDER] [--out FOLDER] [--steps N]
 
 Noise of mean and deviation 0.01, 0.255 and 0.5 (of white), as in
 github.com/aptlin/noisy-cifar-100-rdn. That notebook called the PSNR of training batches, counted
@@ -18,11 +18,11 @@ from pathlib import Path
 
 import click
 import numpy as np
-from device import write_results
 from tqdm import tqdm
 
 from keras_rdanet.config import load_config
 from keras_rdanet.data.packed import MANIFEST, pack
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.image.io import Picture, PictureHeader, write_picture
 from keras_rdanet.image.sheets import sheet
 
@@ -191,7 +191,7 @@ def main(data, out, steps):
         "cifar100",
         rows,
         title="RDN on noisy CIFAR-100",
-        command=f"python benchmarks/cifar100.py --steps {steps}",
+        command=f"python examples/cifar100.py --steps {steps}",
         notes=NOTES,
         settings={"steps": steps, "test_images": len(test_images)},
         folder=out,

@@ -19,7 +19,7 @@ NAME = "tsp_rdanet_tiny_gray.test"
 
 @pytest.fixture
 def script(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.syspath_prepend(ROOT / "tools")
     import catalogue as module
 
     return module

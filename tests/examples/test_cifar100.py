@@ -11,12 +11,12 @@ from keras_rdanet.data.packed import pack
 from keras_rdanet.data.packed import packed as open_packed
 from keras_rdanet.models import registry
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
 def cifar100(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.syspath_prepend(EXAMPLES)
     return importlib.import_module("cifar100")
 
 

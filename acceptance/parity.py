@@ -1,6 +1,6 @@
 """Compare our networks and functions with reference outputs of the original code.
 
-    python benchmarks/parity.py FOLDER [--record] [--strict]
+    python acceptance/parity.py FOLDER [--record] [--strict]
 
 FOLDER holds `.npz` files. One with a `config` (JSON with `model` and `kwargs`) is a
 network or an operator (see `parity_operators.py`): its parameters are
@@ -25,11 +25,12 @@ import click
 import keras
 import numpy as np
 from parity_functions import FUNCTIONS, INPUTS
-from parity_operators import OPERATORS, check_attention, nhwc, parameters
+from parity_operators import OPERATORS, attention_arguments, nhwc, parameters
 
 from keras_rdanet.image.geometry import crop, pad_to_multiple
 from keras_rdanet.weights.from_torch import from_torch
 
+RESULTS = Path(__file__).parent / "results"
 TOLERANCE = 1e-4  # of the range of the reference output
 
 
@@ -71,6 +72,10 @@ class Network:
             its calls, counted from 1.
         overrides: Our constructor's arguments for outputs that the original
             made in another way, by the name of the output.
+        unused: A regular expression for parameters that the original holds
+            but never uses.
+        white: The value of white in the original's images, from its `kwargs`;
+            ours have 1.
     """
 
     class_path: str
@@ -78,6 +83,8 @@ class Network:
     stages: tuple[str, ...]
     intermediates: tuple[tuple[str, str], ...] = ()
     overrides: dict[str, dict] = field(default_factory=dict)
+    unused: str = ""
+    white: Callable[[dict], float] = lambda kwargs: 1
 
 
 def _tsp_rdanet_arguments(kwargs):
@@ -93,12 +100,12 @@ def _tsp_rdanet_arguments(kwargs):
 
 
 def _panet_arguments(kwargs):
-    check_attention(kwargs["attention"])
     if kwargs["attention"]["channel"] != kwargs["n_feats"]:
         raise ValueError("the attention of our PANet is as wide as its trunk")
     return {
+        **attention_arguments(kwargs["attention"]),
         "filters": kwargs["n_feats"],
-        "num_blocks": kwargs["n_resblocks"],
+        "num_blocks": kwargs["n_resblocks"] // 2 * 2,  # the original has half on each side
         "reduction": kwargs["attention"]["reduction"],
         "res_scale": kwargs["res_scale"],
         "resize_mode": "scale_factor",
@@ -106,11 +113,15 @@ def _panet_arguments(kwargs):
 
 
 def _pa_edsr_arguments(kwargs):
-    if kwargs["n_colors"] != 3 or kwargs["rgb_range"] != 1:
-        raise ValueError("our PA-EDSR takes RGB images in [0, 1] only")
+    if kwargs["n_colors"] != 3:
+        raise ValueError("our PA-EDSR takes RGB images only")
     if kwargs["attention"]["res_scale"] != kwargs["res_scale"]:
         raise ValueError("our PA-EDSR scales blocks and attention alike")
-    return {**_panet_arguments(kwargs), "scale": kwargs["scale"]}
+    return {
+        **_panet_arguments(kwargs),
+        "scale": kwargs["scale"],
+        "rgb_range": kwargs["rgb_range"],
+    }
 
 
 def _rdn_arguments(kwargs):
@@ -234,12 +245,14 @@ NETWORKS = {
         },
         ("", "attention", ""),
         overrides={"output_2": {"resize_mode": "size_ratio"}},
+        unused=r"(sub|add)_mean\..*",
     ),
     "paedsr": Network(
         "keras_rdanet.models.panet:PAEDSR",
         _pa_edsr_arguments,
         ("", "attention", ""),
         overrides={"output_2": {"resize_mode": "size_ratio"}},
+        white=lambda kwargs: kwargs["rgb_range"],
     ),
     "danet": Network("keras_rdanet.models.danet:DANet", _danet_arguments, ("",)),
 }
@@ -277,12 +290,14 @@ def check_file(name: str, golden: dict[str, np.ndarray]) -> Iterator[Check]:
 def _check_network(name, golden, config, network) -> Iterator[Check]:
     multiple = _multiple(config.get("preprocess", "none"))
     arguments = network.arguments(config["kwargs"])
-    outputs, calls = _run(network, arguments, golden, multiple)
+    white = network.white(config["kwargs"])
+    outputs, calls = _run(network, arguments, golden, multiple, white)
     for key in sorted(golden, key=_natural):
         if match := re.fullmatch(r"output_(\d+)", key):
             stage = network.stages[int(match[1])]
             if key in network.overrides:
-                ours = _run(network, arguments | network.overrides[key], golden, multiple)[0][stage]
+                changed = arguments | network.overrides[key]
+                ours = _run(network, changed, golden, multiple, white)[0][stage]
             else:
                 ours = outputs[stage] if stage in outputs else calls[stage][0]
         elif key.startswith("mid/"):
@@ -307,14 +322,16 @@ def _multiple(preprocess):
     return 1
 
 
-def _run(network, arguments, golden, multiple):
+def _run(network, arguments, golden, multiple, white):
     """The outputs of our network by stage, and what each of its layers returned."""
     module, class_name = network.class_path.split(":")
     model = getattr(importlib.import_module(module), class_name)(**arguments)
-    from_torch(model, parameters(golden))
-    images, size = pad_to_multiple(nhwc(golden["input"]), multiple)
+    tensors = parameters(golden)
+    from_torch(model, {n: t for n, t in tensors.items() if not re.fullmatch(network.unused, n)})
+    images, size = pad_to_multiple(nhwc(golden["input"]) / white, multiple)
     outputs, calls = run_and_record(model, images)
     outputs = outputs if isinstance(outputs, dict) else {"": outputs}
+    outputs = {stage: white * images for stage, images in outputs.items()}
     if multiple > 1:
         outputs = {stage: crop(images, size) for stage, images in outputs.items()}
     return outputs, calls
@@ -416,14 +433,15 @@ def _line(check):
 
 
 def _record(checks):
-    from device import write_results
+    from keras_rdanet.evaluation.report import write_results
 
     write_results(
         "parity",
         [asdict(check) for check in checks],
         title="Agreement with the original code",
-        command="python benchmarks/parity.py FOLDER --record",
+        command="python acceptance/parity.py FOLDER --record",
         settings={"backend": keras.backend.backend()},
+        folder=RESULTS,
         notes="`error` is the largest difference from the reference, in `unit`; `of range` "
         "divides it by the largest minus the smallest reference value.",
     )
@@ -431,7 +449,7 @@ def _record(checks):
 
 @click.command(help=__doc__.split("\n\n")[0])
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--record", is_flag=True, help="Write benchmarks/results/parity.{json,md}.")
+@click.option("--record", is_flag=True, help="Write acceptance/results/parity.{json,md}.")
 @click.option("--strict", is_flag=True, help="Fail on what is unknown, too.")
 def main(folder, record, strict):
     """Print one line a comparison; exit 1 if any failed."""

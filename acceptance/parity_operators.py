@@ -10,7 +10,7 @@ import numpy as np
 from keras_rdanet.evaluation.published_tiling import chop
 from keras_rdanet.layers.bicubic import RESIZE_MODES, bicubic_resize
 from keras_rdanet.layers.deformable import DeformableConv2D, deform_conv2d, steering_conv
-from keras_rdanet.layers.pyramid_attention import SCALES, PyramidAttention
+from keras_rdanet.layers.pyramid_attention import PUBLISHED, PyramidAttention
 from keras_rdanet.layers.wavelet import HaarTransform, InverseHaarTransform
 from keras_rdanet.models.danet import (
     DeformableBlock,
@@ -35,26 +35,31 @@ def parameters(golden, prefix=""):
     }
 
 
-def check_attention(kwargs):
-    """Refuse pyramid attention of another kind than ours."""
-    ours = {"level": len(SCALES), "ksize": 3, "stride": 1, "softmax_scale": 10}
-    if other := {k: kwargs[k] for k, v in ours.items() if kwargs.get(k, v) != v}:
-        raise ValueError(f"our pyramid attention has {ours}, not {other}")
+def attention_arguments(kwargs):
+    """Our arguments of a pyramid attention from the original's, which counts the levels."""
+    level = kwargs.get("level", len(PUBLISHED["levels"]))
+    levels = [1 - i / 10 for i in range(level)] if isinstance(level, int) else level
+    return {**{k: kwargs.get(k, v) for k, v in PUBLISHED.items()}, "levels": levels}
 
 
 def _bicubic_resize(golden, kwargs):
     images = nhwc(golden["input"])
-    return [bicubic_resize(images, s, mode) for mode in RESIZE_MODES for s in SCALES[1:]]
+    levels = PUBLISHED["levels"][1:]
+    return [bicubic_resize(images, level, mode) for mode in RESIZE_MODES for level in levels]
 
 
 def _pyramid_attention(golden, kwargs):
-    check_attention(kwargs)
     images = nhwc(golden["input"])
     outputs = []
     for mode in RESIZE_MODES:
         features = keras.Input((None, None, kwargs["channel"]))
         attention = PyramidAttention(
-            kwargs["channel"], kwargs["reduction"], kwargs["res_scale"], mode, name="attention"
+            kwargs["channel"],
+            kwargs["reduction"],
+            kwargs["res_scale"],
+            mode,
+            **attention_arguments(kwargs),
+            name="attention",
         )
         model = keras.Model(features, attention(features))
         from_torch(model, parameters(golden, "msa."), torch_names=rules_for("panet"))
