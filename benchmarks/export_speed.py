@@ -77,8 +77,6 @@ def main(data, torch_python, size, rounds, threads):
     """Time every file of the 64-wide network beside PyTorch eager."""
     # Read when TensorFlow starts.
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), TF_NUM_INTEROP_THREADS="1")
-    from device import write_results
-
     from keras_rdanet.evaluation.report import write_results
     from keras_rdanet.export import exporter as publish
     from keras_rdanet.export import job as prepare
