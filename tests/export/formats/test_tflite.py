@@ -19,7 +19,7 @@ from keras_rdanet.export.formats.tflite import (
     convert,
     export_tflite,
 )
-from keras_rdanet.export.quantization import tflite as quantization
+from keras_rdanet.export.quantization import search
 from keras_rdanet.export.quantization.calibration import CalibrationTiles
 from keras_rdanet.export.verification.delegates import audit
 from keras_rdanet.image.io import to_samples
@@ -159,8 +159,8 @@ def test_files_say_what_they_are_and_what_calibrated_them(exported, metadata, ca
     made = json.loads(texts[QUANTIZATION_NAME])
     assert made["calibration"]["sha256"] == calibration.sha256
     assert made["tried"][0]["float operations"] == []
-    assert made["coverage"] in quantization.COVERAGES
-    assert len(made["loss dB of coverages"]) == len(quantization.COVERAGES)
+    assert made["percentile"] in search.PERCENTILES
+    assert len(made["loss dB of percentiles"]) == len(search.PERCENTILES)
     assert model.signatureDefs[0].inputs[0].name == b"degraded"
     assert model.signatureDefs[0].outputs[0].name == b"restored"
 
@@ -218,7 +218,7 @@ def test_wrong_options_are_named(model, metadata, exporter, tmp_path):
     target = tmp_path / "x.tflite"
     uncalibrated = TFLiteExporter(model, metadata, size=SIDE)
     uncalibrated.__dict__["content"] = exporter.content  # spares a conversion
-    with pytest.raises(ValueError, match="learn their ranges from pictures; give `calibration`"):
+    with pytest.raises(ValueError, match="measure their ranges on pictures; give `calibration`"):
         uncalibrated.write(target, "int8")
     with pytest.raises(ValueError, match=r"one of .*'dynamic'.*, got 'int4'"):
         uncalibrated.write(target, "int4")
