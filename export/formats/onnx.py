@@ -1,20 +1,41 @@
 """A network as an ONNX file, for ONNX Runtime, TensorRT and whatever else reads it."""
 
+import collections
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import tensorflow as tf
 
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
+from keras_rdanet.export.job import ExportJob
 from keras_rdanet.export.quantization.onnx import quantized
 from keras_rdanet.files import replacing
 from keras_rdanet.runtimes import metadata as meta
 
 OPSET = 18
+
+
+def write(job: ExportJob, path: Path, variant: str) -> None:
+    """Write a variant of the network of a job; int8 is made from the float32 file beside it."""
+    if variant == "fp32":
+        export_onnx(job.model, path, job.metadata)
+        return
+    source = path.with_name(path.name.replace(variant, "fp32"))
+    if not source.exists():
+        write(job, source, "fp32")
+    tiles = () if job.calibration is None else job.calibration.degraded
+    export_qdq(source, path, (tile[np.newaxis] for tile in tiles))
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Return what a report says an ONNX file consists of."""
+    kinds = (node.op_type for node in onnx.load(path).graph.node)
+    return {"operations": dict(collections.Counter(kinds))}
 
 
 def export_onnx(model, path: str | Path, metadata: meta.ExportMetadata, *, opset=OPSET) -> Path:

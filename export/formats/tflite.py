@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,9 +20,11 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils as flatbuffer
 
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
+from keras_rdanet.export.job import ExportJob
 from keras_rdanet.export.quantization import ranges, search
 from keras_rdanet.export.quantization import tflite as quantization
 from keras_rdanet.export.quantization.calibration import CalibrationTiles
+from keras_rdanet.export.verification.delegates import delegate_support, operations
 from keras_rdanet.files import replacing
 from keras_rdanet.runtimes import metadata as meta
 
@@ -164,6 +167,17 @@ class TFLiteExporter:
             return with_uint8_samples(quantization.to_full_int8(content, self._ranges)), report
         mixed, tried = self._mixed_precision
         return quantization.to_int8(content, self._ranges, mixed), {**report, "tried": tried}
+
+
+def write(job: ExportJob, path: Path, variant: str) -> None:
+    """Write a variant of the network of a job; all variants share most of the work."""
+    exporter = TFLiteExporter(job.model, job.metadata, size=job.size, calibration=job.calibration)
+    job.shared.setdefault("tflite", exporter).write(path, variant)
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Return what a report says a TFLite file consists of, and where it can run."""
+    return {"operations": operations(path), "delegate_support": delegate_support(path)}
 
 
 def export_tflite(

@@ -52,7 +52,7 @@ def ranges_of(content: bytes, extremes: Extremes, percentile: float = PERCENTILE
 
     Args:
         content: The TFLite file that was calibrated.
-        extremes: From `calibrate`.
+        extremes: The extremes that `calibrate` recorded.
         percentile: Percentile of the extremes of all tiles, from 0 to 100, at
             which a range ends. Below 100 the values of some tiles are clipped
             and all others get finer steps.

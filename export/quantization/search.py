@@ -46,7 +46,7 @@ def choose_percentile(
 
     Args:
         content: A TFLite file in float32 that takes such tiles.
-        extremes: The extremes of its tensors, from `calibrate`.
+        extremes: The extremes of its tensors, which `calibrate` recorded.
         tiles: The tiles to measure on.
         count: How many of them.
 

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from keras_rdanet import __version__
@@ -28,6 +28,12 @@ VARIANTS = {
     "int8_uint8": "int8",
     "int16x8": "int16x8",
 }
+
+
+def _check_variant(variant: str) -> str:
+    if variant not in VARIANTS:
+        raise ValueError(f"must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    return variant
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
@@ -65,7 +71,7 @@ class ExportMetadata:
     min_size: int
     tile_shape: tuple[int, int] | None
     bytes_per_pixel: int | None
-    variant: Literal["fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8"]
+    variant: Annotated[str, AfterValidator(_check_variant)]
     version: str
     fine_tuned: int = 0
 
