@@ -21,6 +21,7 @@ import numpy as np
 from speed import Torch, turns
 
 NARROW, WIDE = "tsp_rdanet_tiny_gray", "tsp_rdanet_gray"
+RESULTS = Path(__file__).parent / "results"
 FILES = (
     ("saved_model", "fp32"),
     ("tflite", "fp32"),
@@ -76,19 +77,18 @@ def main(calibration, torch_python, size, rounds, threads):
     """Time every file of the 64-wide network beside PyTorch eager."""
     # Read when TensorFlow starts.
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), TF_NUM_INTEROP_THREADS="1")
-    from device import write_results
-
-    from keras_rdanet.evaluation.protocols import score
+    from keras_rdanet.evaluation.report import write_results
     from keras_rdanet.export.exporter import make
     from keras_rdanet.export.job import job_of
     from keras_rdanet.inference.open import open_model
     from keras_rdanet.profiling import multiply_accumulates
     from keras_rdanet.runtimes.metadata import describe
+    from keras_rdanet.tasks.scoring import score
 
     model, arguments = widened()
     job = job_of(
         model,
-        describe(model, WIDE),
+        describe(model),
         calibration=calibration,
         test=calibration,
         size=size,
@@ -147,6 +147,7 @@ def main(calibration, torch_python, size, rounds, threads):
             "torch": version,
             "peak_gflops": fastest,
         },
+        folder=RESULTS,
     )
     for row in rows:
         click.echo(" ".join(f"{key}: {value}," for key, value in row.items()))

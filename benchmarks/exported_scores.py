@@ -16,10 +16,10 @@ from pathlib import Path
 
 import click
 import numpy as np
-from device import write_results
 
 from keras_rdanet.data.sources import folder
 from keras_rdanet.evaluation.evaluate import evaluate
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.export.exporter import make
 from keras_rdanet.export.formats.registry import FORMATS
 from keras_rdanet.export.job import prepare_job, verification_protocol
@@ -28,6 +28,7 @@ from keras_rdanet.image.io import to_float, to_samples
 from keras_rdanet.inference.open import open_model
 from keras_rdanet.weights.catalogue import list_models
 
+RESULTS = Path(__file__).parent / "results"
 # int16x8 is left out: its reference kernels take hours for these pictures.
 FILES = [
     (name, variant)
@@ -131,6 +132,7 @@ def main(calibration, test, size, cache):
             "test": test.resolve().name,
         },
         table=[line(rows) for rows in tables],
+        folder=RESULTS,
     )
     tolerances = {
         f"{name} {variant}": FORMATS[name].variants[variant].tolerance.psnr_loss

@@ -14,17 +14,18 @@ import tempfile
 from pathlib import Path
 
 import click
-from device import RESULTS, stamp, write_results
 
-from keras_rdanet.evaluation.report import markdown_table
+from keras_rdanet.evaluation.report import describe_environment, markdown_table, write_results
 from keras_rdanet.export.exporter import verify
 from keras_rdanet.export.formats.registry import FORMATS, select
 from keras_rdanet.export.job import NONLOCAL_TILE, job_of, prepare_job
 from keras_rdanet.files import write_json, write_text
 from keras_rdanet.models import registry
+from keras_rdanet.profiling import environment
 from keras_rdanet.runtimes.metadata import describe
 from keras_rdanet.weights.catalogue import list_models
 
+RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "exports.md"
 COMMAND = "python benchmarks/exports.py --calibration FOLDER --test FOLDER"
 
@@ -68,7 +69,7 @@ def measure(name, overrides, wanted, calibration, test, size, pictures):
         job = prepare_job(name, size=_side(registry.load(name), size), **options)
     else:
         model = registry.build(name, **overrides)
-        metadata = describe(model, name, overrides=overrides)
+        metadata = describe(model)
         job = job_of(model, metadata, size=_side(model, size), trained=False, **options)
     with tempfile.TemporaryDirectory() as work:
         for format, variant in wanted:
@@ -147,8 +148,6 @@ def document(rows, settings):
         for one in rows
         if one["delegate_support"]
     ]
-    device = stamp()
-    versions = ", ".join(f"{key} {value}" for key, value in device["versions"].items())
     return (
         "\n\n".join(
             [
@@ -164,8 +163,7 @@ def document(rows, settings):
                 "## Delegate support of TFLite files",
                 "What a target does not support: operations, shapes and types. No phone was tried.",
                 markdown_table(targets).rstrip(),
-                f"Measured on {device['cpu']}, {device['cores']} cores; {device['system']}, "
-                f"Python {device['python']}; {versions}.",
+                f"Measured on {describe_environment(environment())}.",
             ]
         )
         + "\n"

@@ -10,25 +10,19 @@ from typing import Any
 import numpy as np
 
 from keras_rdanet.data.pipeline import Degrade, batches
-from keras_rdanet.data.sources import Source, folder
-from keras_rdanet.evaluation import stress_tests, tasks
-from keras_rdanet.evaluation.protocols import EvaluationProtocol
+from keras_rdanet.data.sources import folder
+from keras_rdanet.evaluation import stress_tests
 from keras_rdanet.export.quantization.calibration import TILE, CalibrationTiles, calibration_tiles
 from keras_rdanet.export.verification.comparison import Reference, crops
 from keras_rdanet.image.io import PictureHeader
+from keras_rdanet.image.source import Source
 from keras_rdanet.inference.open import family_members, is_export, is_file
 from keras_rdanet.inference.tiling import NONLOCAL_TILE
 from keras_rdanet.models import registry
 from keras_rdanet.models.base import RestorationModel
 from keras_rdanet.runtimes.metadata import ExportMetadata, describe
-from keras_rdanet.tasks.bayer_mosaic import BayerMosaic
-from keras_rdanet.tasks.camera_noise import CameraNoise
-from keras_rdanet.tasks.gaussian_noise import GaussianNoise
-from keras_rdanet.tasks.jpeg import JPEG
-from keras_rdanet.tasks.motion_blur import MotionBlur
-from keras_rdanet.tasks.rain import Rain
-from keras_rdanet.tasks.super_resolution import SuperResolution
-from keras_rdanet.weights import catalogue, store
+from keras_rdanet.tasks import registry as registry_of_tasks
+from keras_rdanet.tasks.base import EvaluationProtocol
 
 SIZE = 256
 
@@ -126,16 +120,18 @@ def prepare_job(
         TypeError: if `model` is neither a name, a path nor a model.
         OSError: if a file cannot be read.
     """
-    if isinstance(model, RestorationModel):
-        metadata, network = _described(model), _in_float32(model)
-    else:
-        name = _member(model, channels, _source(test))
-        network = registry.load(name)
-        metadata = _described_by_name(network, name)
-    if channels not in (None, network.channels):
-        raise ValueError(f"{metadata.name} has {network.channels} channels, not {channels}.")
+    if not isinstance(model, RestorationModel):
+        model = registry.load(_member(model, channels, _source(test)), precision="float32")
+    metadata = describe(model)
+    if channels not in (None, model.channels):
+        raise ValueError(f"{metadata.name} has {model.channels} channels, not {channels}.")
     return job_of(
-        network, metadata, calibration=calibration, test=test, size=size, pictures=pictures
+        _in_float32(model),
+        metadata,
+        calibration=calibration,
+        test=test,
+        size=size,
+        pictures=pictures,
     )
 
 
@@ -214,33 +210,11 @@ def _member(name, channels, source):
     return members[(channels or source.headers(0)[-1].channels) == 3]
 
 
-def _described_by_name(model, name):
-    if is_file(name):
-        header = store.read_metadata(name)
-        preset, overrides = header["preset"], header["overrides"]
-    else:
-        entry = catalogue.resolve(str(name))
-        preset, overrides = entry.preset, entry.overrides
-    task = tasks.task_of(name, model.image_function(str(name)))
-    return describe(model, preset, overrides=overrides, weights=name, task=task)
-
-
-def _described(model):
-    """What a model in memory says about itself."""
-    origin = getattr(model, "origin", None)
-    if origin is None:
-        raise ValueError(
-            f"This {type(model).__name__} does not know which preset it is; make it with "
-            "`create_model`, or save its weights and give the path of the file."
-        )
-    return describe(model, origin.preset, overrides=origin.overrides, task=origin.task)
-
-
 def _in_float32(model):
     """The model, or what it computes in mixed precision, whose weights are float32 as well."""
     if model.dtype_policy.name == "float32":
         return model
-    copy = registry.build(model.origin.preset, **model.origin.overrides)
+    copy = registry.build(model.origin.preset, precision="float32", **model.origin.overrides)
     copy.set_weights(model.get_weights())
     return copy
 
@@ -251,18 +225,9 @@ def _source(pictures: str | Path | None) -> Source:
 
 def verification_protocol(task: str | None, scale: int = 1) -> EvaluationProtocol:
     """Return how pictures are degraded and scored to verify a network for `task`."""
-    task = task or ("bicubic" if scale > 1 else "gaussian_noise")
-    return tasks.clean_protocols(task, scale, sigmas=(25,), qualities=(20,))[0]
+    return registry_of_tasks.usual(task, scale).verification(scale).protocol()
 
 
 def calibrating_degradation(task: str | None, scale: int = 1) -> Degrade:
     """Return how the pictures that calibrate a network for `task` are degraded."""
-    degradations: dict[str, Degrade] = {
-        "gaussian_noise": GaussianNoise((0, 50)),
-        "camera_noise": CameraNoise(),
-        "jpeg": JPEG((5, 60)),
-        "bayer_mosaic": BayerMosaic(),
-        "motion_blur": MotionBlur(),
-        "rain_streaks": Rain(),
-    }
-    return SuperResolution(scale) if scale > 1 else degradations[task or "gaussian_noise"]
+    return registry_of_tasks.usual(task, scale).calibration(scale)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_rdanet.data.pipeline import Degrade, batches
-from keras_rdanet.data.sources import Source
+from keras_rdanet.image.source import Source
 from keras_rdanet.tasks.gaussian_noise import GaussianNoise
 
 # Height and width of a tile, in pixels.

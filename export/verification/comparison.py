@@ -7,14 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_rdanet.data.sources import Source
 from keras_rdanet.evaluation import stress_tests
 from keras_rdanet.evaluation.evaluate import restore
-from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample, Scoring
 from keras_rdanet.export.verification.tolerance import Tolerance
 from keras_rdanet.image.io import to_float, to_samples
+from keras_rdanet.image.source import Source
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.metrics import psnr
+from keras_rdanet.tasks.base import EvaluationProtocol
+from keras_rdanet.tasks.scoring import Sample, Scoring
 
 # Seconds after which no further picture is begun: the reference kernels that
 # run int16x8 on a CPU would take hours.

@@ -7,7 +7,7 @@ The depth is what the header says, never a guess from the values.
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
-from keras_rdanet.files import replacing
+from keras_rdanet.files import open_regular, writing
 from keras_rdanet.image import metadata as exif
 from keras_rdanet.image.formats import pillow, png, tiff, webp
 from keras_rdanet.image.geometry import dihedral
@@ -25,10 +25,12 @@ __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "Metadata",
+    "OpenedPicture",
     "Picture",
     "PictureError",
     "PictureHeader",
     "check_target",
+    "open_picture",
     "probe_size",
     "read_picture",
     "to_float",
@@ -76,6 +78,59 @@ _CONTAINERS = {
 SUFFIXES = tuple(_CONTAINERS)
 
 
+class OpenedPicture:
+    """A picture file that is open, as `open_picture` yields it; only its header has been read.
+
+    Args:
+        name: The name of the file, for error messages.
+        source: The opened file.
+    """
+
+    def __init__(self, name: str, source: Source):
+        self.name = name
+        self._source = source
+
+    @property
+    def header(self) -> PictureHeader:
+        """What `read` will return: sizes, channels, depth, alpha."""
+        header = self._source.header
+        if self._source.orientation < 5:
+            return header
+        return replace(header, height=header.width, width=header.height)
+
+    def read(self) -> Picture:
+        """Decode the picture, as `read_picture`."""
+        source = self._source
+        with _naming(self.name):
+            pixels = source.pixels()
+            metadata = source.metadata()
+        pixels = np.ascontiguousarray(dihedral(pixels, _UPRIGHT[source.orientation]))
+        channels = source.header.channels
+        if not source.header.has_alpha:
+            return Picture(pixels, None, _upright(metadata))
+        samples = np.ascontiguousarray(pixels[..., :channels])
+        return Picture(samples, pixels[..., channels].copy(), _upright(metadata))
+
+
+@contextmanager
+def open_picture(
+    path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS
+) -> Iterator[OpenedPicture]:
+    """Open a picture as far as its header; it can be read while the block lasts.
+
+    Raises:
+        PictureError: as `read_picture`, for what the header shows.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        with _naming(str(path)):
+            if not path.is_file():
+                raise PictureError(_why_no_file(path))
+            source = _open(stack.enter_context(open_regular(path)))
+            _check_size(source.header, max_pixels)
+        yield OpenedPicture(str(path), source)
+
+
 def read_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF or BMP in its own depth.
 
@@ -93,15 +148,8 @@ def read_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Pi
             empty, not a picture, damaged or cut short, too large, several
             pictures or frames in one file, NaN, or a depth or colours other than these.
     """
-    with _opened(path, max_pixels) as source:
-        pixels = source.pixels()
-        metadata = source.metadata()
-    pixels = np.ascontiguousarray(dihedral(pixels, _UPRIGHT[source.orientation]))
-    channels = source.header.channels
-    if not source.header.has_alpha:
-        return Picture(pixels, None, _upright(metadata))
-    samples = np.ascontiguousarray(pixels[..., :channels])
-    return Picture(samples, pixels[..., channels].copy(), _upright(metadata))
+    with open_picture(path, max_pixels=max_pixels) as picture:
+        return picture.read()
 
 
 def probe_size(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> PictureHeader:
@@ -110,11 +158,8 @@ def probe_size(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Pict
     Raises:
         PictureError: as `read_picture`, for what the header shows.
     """
-    with _opened(path, max_pixels) as source:
-        header = source.header
-    if source.orientation < 5:
-        return header
-    return replace(header, height=header.width, width=header.height)
+    with open_picture(path, max_pixels=max_pixels) as picture:
+        return picture.header
 
 
 def write_picture(
@@ -141,8 +186,7 @@ def write_picture(
         OSError: if the file cannot be written; the old one stays as it was.
     """
     path = Path(path)
-    check_target(path, picture.header)
-    container = _CONTAINERS[path.suffix.lower()]
+    container = _container_for(path, picture.header)
     if picture.metadata.premultiplied and picture.alpha is not None and container is not _TIFF:
         raise PictureError(
             f"{path}: {container.name} cannot hold colours multiplied by alpha; write a TIFF"
@@ -153,14 +197,8 @@ def write_picture(
     metadata = picture.metadata
     if strip_metadata:
         metadata = Metadata(premultiplied=metadata.premultiplied)
-    try:
-        # realpath, so that a link stays a link.
-        with replacing(os.path.realpath(path)) as temporary, open(temporary, "w+b") as stream:
-            dropped = container.write(
-                stream, np.ascontiguousarray(pixels), _upright(metadata), quality
-            )
-    except OSError as error:
-        raise type(error)(f"cannot write {path}: {error.strerror or error}") from error
+    with writing(path) as stream:
+        dropped = container.write(stream, np.ascontiguousarray(pixels), _upright(metadata), quality)
     if dropped:
         warnings.warn(f"{path}: {container.name} could not keep {', '.join(dropped)}")
 
@@ -212,30 +250,26 @@ def _white(dtype: np.dtype) -> int:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Source]:
-    """Open a file as far as its header, and say of every failure which file it was."""
-    path = Path(path)
+def _naming(name: str) -> Iterator[None]:
+    """Say of every failure which file it was."""
     try:
-        if not path.is_file():
-            raise PictureError(_why_no_file(path))
-        with open(path, "rb") as stream:
-            source = _open(stream)
-            _check_size(source.header, max_pixels)
-            yield source
+        yield
     except PictureError as error:
-        raise PictureError(f"{path}: {error}") from error.__cause__
+        raise PictureError(f"{name}: {error}") from error.__cause__
     except MemoryError:
         raise
     except OSError as error:
         reason = error.strerror or f"damaged or cut short ({error})"
-        raise PictureError(f"{path}: {reason}") from error
+        raise PictureError(f"{name}: {reason}") from error
     except Exception as error:  # decoders raise anything on damaged bytes
-        raise PictureError(f"{path}: damaged or cut short ({error})") from error
+        raise PictureError(f"{name}: damaged or cut short ({error})") from error
 
 
 def _why_no_file(path: Path) -> str:
     if path.is_dir():
         return "a folder, not a picture"
+    if path.is_symlink() and not path.exists():
+        return "a link that leads nowhere or in a circle"
     return "not a regular file" if path.exists() else "no such file"
 
 

@@ -136,7 +136,11 @@ class Restorer:
         return np.stack([self._restore(one) for one in image])
 
     def picture(
-        self, picture: Picture, on_tile: Callable[[int, int], None] | None = None
+        self,
+        picture: Picture,
+        on_tile: Callable[[int, int], None] | None = None,
+        *,
+        function: ImageFunction | None = None,
     ) -> Picture:
         """Restore a picture in its own dtype; memory hardly grows with its size.
 
@@ -148,6 +152,7 @@ class Restorer:
         Args:
             picture: uint8, uint16 or float32.
             on_tile: Called with the tiles done and their number.
+            function: What `function_for` gave for this picture, if that is known already.
 
         Returns:
             The restored picture: rounded for integers, not clipped for floats.
@@ -157,15 +162,16 @@ class Restorer:
                 gray network.
         """
         samples, alpha, metadata = picture.samples, picture.alpha, picture.metadata
-        scale = self.function_for(samples.shape[-1], samples.dtype).scale
+        function = function or self.function_for(samples.shape[-1], samples.dtype)
+        scale = function.scale
         same_pixels = scale == 1 and self.mosaic is None
         visible = alpha is None or alpha.any()
         if same_pixels and (self.strength == 0 or not visible):
             return picture
         if alpha is None or alpha.all() or not visible or self.mosaic:
-            restored = self._restore(samples, on_tile)
+            restored = self._restore(samples, on_tile, function)
         else:
-            restored = self._restore(_fill_transparent(samples, alpha), on_tile)
+            restored = self._restore(_fill_transparent(samples, alpha), on_tile, function)
             if same_pixels:
                 restored[alpha == 0] = samples[alpha == 0]
         if scale > 1:
@@ -194,7 +200,7 @@ class Restorer:
                 f"{function.name} restores Bayer mosaics; say how they start: "
                 f"`mosaic` (--mosaic) {', '.join(PATTERNS)}."
             )
-        if self.mosaic and function.task not in (None, "pairs", MOSAIC_TASK):
+        if self.mosaic and function.task not in (None, MOSAIC_TASK):
             raise ValueError(f"{function.name} was trained for {function.task}, not for mosaics.")
         if channels == 3 and function.channels == 1:
             sibling = self._is_name and rgb_sibling(self.model)
@@ -223,11 +229,11 @@ class Restorer:
                 self._opened[key] = open_model(name, precision=precision)
             return self._opened[key]
 
-    def _restore(self, samples, on_tile=None):
+    def _restore(self, samples, on_tile=None, function=None):
         """Restore `(H, W, C)` of any depth in that depth."""
         if samples.dtype.kind == "f" and not np.isfinite(samples).all():
             raise ValueError("The image holds values that are not finite (NaN or infinity).")
-        function = self.function_for(samples.shape[-1], samples.dtype)
+        function = function or self.function_for(samples.shape[-1], samples.dtype)
         scale = function.scale
         if self.strength < 1 and (scale > 1 or self.mosaic):
             what = "demosaics" if self.mosaic else f"enlarges {scale} times"

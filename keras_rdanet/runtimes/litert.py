@@ -67,7 +67,7 @@ def open_file(
             )
         return np.concatenate([restore_one(images[i : i + 1]) for i in range(len(images))])
 
-    return meta.image_function(metadata, restore, path.name, precision)
+    return meta.image_function(metadata, restore, path, precision)
 
 
 def _text(content: bytes, path: Path) -> bytes:

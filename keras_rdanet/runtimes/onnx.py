@@ -47,7 +47,7 @@ def open_file(
         (restored,) = session.run(None, {"degraded": np.asarray(images, np.float32)})
         return restored
 
-    return meta.image_function(meta.from_json(texts[meta.FILE_NAME]), restore, path.name, precision)
+    return meta.image_function(meta.from_json(texts[meta.FILE_NAME]), restore, path, precision)
 
 
 def open_session(content: bytes, threads: int | None = None):

@@ -24,7 +24,7 @@ from keras_rdanet.export.quantization.calibration import CalibrationTiles
 from keras_rdanet.export.verification.delegates import delegate_support, operations
 from keras_rdanet.image.io import to_samples
 from keras_rdanet.layers.deformable import DeformableConv2D, steering_conv
-from keras_rdanet.layers.pyramid_attention import PyramidAttention
+from keras_rdanet.layers.pyramid_attention import PUBLISHED, PyramidAttention
 from keras_rdanet.layers.resampling import BilinearUpsampling, PixelShuffle
 from keras_rdanet.layers.wavelet import HaarTransform, InverseHaarTransform
 from keras_rdanet.models import registry
@@ -55,7 +55,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def metadata(model):
-    return meta.describe(model, NAME, weights=NAME)
+    return meta.describe(model)
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ class Resizing(RestorationModel):
         if free:
             x = DeformableConv2D(2)([x, steering_conv()(x)])
         else:
-            x = PyramidAttention(2, 1, 1, "size_ratio", 4 * 72 * 475)(x)
+            x = PyramidAttention(2, 1, 1, "size_ratio", **PUBLISHED, score_memory=4 * 72 * 475)(x)
         x = PixelShuffle(2)(keras.layers.Conv2D(8, 3, padding="same")(x))
         restored = keras.layers.Add()([x, BilinearUpsampling()(degraded)])
         super().__init__(degraded, restored)

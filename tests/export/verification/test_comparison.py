@@ -6,10 +6,10 @@ import pytest
 
 from keras_rdanet.data.sources import ImageSource, folder
 from keras_rdanet.evaluation import stress_tests
-from keras_rdanet.evaluation.protocols import GaussianNoise, SuperResolution
 from keras_rdanet.export.verification import comparison
 from keras_rdanet.export.verification.tolerance import Tolerance
 from keras_rdanet.image.io import Picture, write_picture
+from keras_rdanet.tasks import GaussianNoise, SuperResolution
 from tests.inference.functions import blurring, identity
 
 
@@ -28,7 +28,7 @@ def pictures(tmp_path_factory):
 def reference(pictures):
     """Blurring as a network."""
     function = blurring(times=1)
-    protocol = GaussianNoise(10)
+    protocol = GaussianNoise(10).protocol()
     samples = comparison.crops(protocol, folder(pictures), function, 48, limit=9)
     return comparison.Reference(function, samples, protocol.scoring)
 
@@ -38,7 +38,7 @@ def shifted(function, by):
 
 
 def test_crops_come_from_the_middle_of_pictures_that_are_large_enough(pictures):
-    protocol, source = GaussianNoise(10), folder(pictures)
+    protocol, source = GaussianNoise(10).protocol(), folder(pictures)
     samples = comparison.crops(protocol, source, identity(), 48, limit=9)
     assert [sample.name for sample in samples] == ["a.png", "b.png"]
     whole = next(iter(protocol.samples(source, 1)))
@@ -49,15 +49,16 @@ def test_crops_come_from_the_middle_of_pictures_that_are_large_enough(pictures):
 
 def test_targets_of_enlarging_networks_are_cut_where_their_inputs_are(pictures):
     source = ImageSource((pictures / "a.png",))
-    (sample,) = comparison.crops(SuperResolution(2), source, identity(scale=2), 24, limit=1)
-    whole = next(iter(SuperResolution(2).samples(source, 1)))
+    protocol = SuperResolution(2).protocol()
+    (sample,) = comparison.crops(protocol, source, identity(scale=2), 24, limit=1)
+    whole = next(iter(protocol.samples(source, 1)))
     np.testing.assert_array_equal(sample.degraded, whole.degraded[0:24, 8:32])
     np.testing.assert_array_equal(sample.target, whole.target[0:48, 16:64])
 
 
 def test_pictures_that_are_all_too_small_are_refused(pictures):
     with pytest.raises(ValueError, match="No picture is as large as 100x100"):
-        comparison.crops(GaussianNoise(10), folder(pictures), identity(), 100, limit=1)
+        comparison.crops(GaussianNoise(10).protocol(), folder(pictures), identity(), 100, limit=1)
 
 
 def test_the_same_function_differs_in_nothing(reference):
@@ -129,7 +130,7 @@ def test_enlarging_files_are_compared_too(pictures):
         return images.repeat(2, axis=1).repeat(2, axis=2)
 
     function = replace(identity(scale=2), function=twice)
-    protocol = SuperResolution(2)
+    protocol = SuperResolution(2).protocol()
     samples = comparison.crops(protocol, folder(pictures), function, 24, limit=2)
     found, _ = comparison.measure(
         function, comparison.Reference(function, samples, protocol.scoring)
@@ -144,7 +145,7 @@ def test_another_size_is_refused(reference):
 
 
 def test_files_with_8_bit_samples_are_compared_on_8_bit_pictures(pictures):
-    protocol = GaussianNoise(50)  # leaves the range
+    protocol = GaussianNoise(50).protocol()  # leaves the range
     function = blurring(times=1)
     samples = comparison.crops(protocol, folder(pictures), function, 48, limit=9)
     rounded = comparison.Reference(function, samples, protocol.scoring).in_eight_bits

@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from keras_rdanet.evaluation.protocols import Sample, score
 from keras_rdanet.export.verification import report as reporting
 from keras_rdanet.export.verification.comparison import Parity, Reference
 from keras_rdanet.export.verification.tolerance import Tolerance
 from keras_rdanet.image.io import read_picture
 from keras_rdanet.runtimes.metadata import describe
+from keras_rdanet.tasks.scoring import Sample, score
 from tests.inference.functions import identity
 
 METADATA = describe(identity(), "rdn_gray")
