@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from keras_rdanet.models import registry
-from keras_rdanet.profiling import count_parameters, latency, multiply_accumulates, peak_memory
+from keras_rdanet.profiling import (
+    count_parameters,
+    latency,
+    multiply_accumulates,
+    peak_memory,
+    peak_memory_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +106,15 @@ print(free, limited, available_memory())
     free, limited, after = map(int, done.stdout.split())
     assert 2**28 < limited < min(2**30, free)
     assert limited - after == pytest.approx(2**28, rel=0.05)
+
+
+def test_peak_memory_of_a_module_comes_with_what_it_prints(tmp_path, monkeypatch):
+    code = "import sys\nfilled = b'x' * int(sys.argv[1])\nprint('done')\nsys.exit()\n"
+    (tmp_path / "hungry.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    little, _ = peak_memory_of("hungry", 10)
+    much, said = peak_memory_of("hungry", 100_000_000)
+    assert said == "done"
+    assert 90e6 < much - little < 120e6
+    with pytest.raises(subprocess.CalledProcessError):
+        peak_memory_of("hungry", "no number")

@@ -16,7 +16,7 @@ from keras_rdanet.files import write_json
 from keras_rdanet.ownership import locked, remove_leftovers
 from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
-from keras_rdanet.training.validation import validation_set
+from keras_rdanet.training.validation import validation_set, warn_of_shared_images
 
 # What may change between a run and its continuation.
 CHANGEABLE = {
@@ -79,6 +79,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     waited = None
     if state["step"] < config.steps:
         batches = build.build_batches(config, model, state["step"])
+        warn_of_shared_images(config, model)
         output.mkdir(parents=True, exist_ok=True)
         with locked(output / ".run.lock", f"the run {output}"):
             remove_leftovers(output, recursive=True)
@@ -96,7 +97,7 @@ def _fit(model, config, output, state, validation, batches) -> float:
     metadata = {
         "preset": config.model.preset,
         "overrides": config.model.overrides,
-        "task": config.degradation.name if config.degradation else "pairs",
+        "task": config.task,
     }
 
     def batch_at(step):

@@ -4,12 +4,14 @@ import collections
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
+from keras_rdanet.export.job import ExportJob
 from keras_rdanet.runtimes import metadata as meta
 
 # TF Serving's REST interface takes and gives tensors called `*_bytes` as base64.
@@ -57,6 +59,16 @@ def export_saved_model(model, directory: str | Path, metadata: meta.ExportMetada
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return directory
+
+
+def write(job: ExportJob, path: Path, variant: str) -> None:
+    """Write the network of a job; there is one variant."""
+    export_saved_model(job.model, path, job.metadata)
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Return what a report says a SavedModel consists of."""
+    return {"operations": operations(path)}
 
 
 def archive(model) -> keras.export.ExportArchive:

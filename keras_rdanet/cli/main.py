@@ -19,7 +19,7 @@ VERBS = {
     "data": ("keras_rdanet.cli.data", "data", "Check and pack training images."),
     "export": ("keras_rdanet.cli.export", "export", "Write files for servers and phones."),
     "convert": ("keras_rdanet.cli.convert", "convert", "Convert weights of PyTorch code."),
-    "models": ("keras_rdanet.cli.models", "models", "List the shipped weights and their terms."),
+    "models": ("keras_rdanet.cli.models", "models", "List the shipped weights and their licenses."),
 }
 
 

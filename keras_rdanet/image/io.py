@@ -6,9 +6,9 @@ The depth is what the header says, never a guess from the values.
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,13 +16,22 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from keras_rdanet.files import open_regular, writing
-from keras_rdanet.image import metadata as exif
-from keras_rdanet.image.formats import pillow, png, tiff, webp
+from keras_rdanet.image.formats import avif, bmp, gif, heic, jpeg, png, tiff, webp
 from keras_rdanet.image.geometry import dihedral
-from keras_rdanet.image.picture import Metadata, Picture, PictureError, PictureHeader, Source
+from keras_rdanet.image.metadata import upright
+from keras_rdanet.image.picture import (
+    Format,
+    Metadata,
+    Picture,
+    PictureError,
+    PictureHeader,
+    Source,
+)
 
 __all__ = [
+    "FORMATS",
     "MAX_PIXELS",
+    "READ_SUFFIXES",
     "SUFFIXES",
     "Metadata",
     "OpenedPicture",
@@ -43,39 +52,23 @@ MAX_PIXELS = 250_000_000
 # EXIF orientation -> the `dihedral` mode that turns stored pixels upright.
 _UPRIGHT = {1: 0, 2: 4, 3: 6, 4: 2, 5: 1, 6: 3, 7: 7, 8: 5}
 
-_OPENERS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Source]], ...] = (
-    (lambda start: start.startswith(b"\xff\xd8\xff"), pillow.open_jpeg),
-    (lambda start: start.startswith(png.SIGNATURE), png.open_png),
-    (lambda start: start[:4] == b"RIFF" and start[8:12] == b"WEBP", webp.open_webp),
-    (lambda start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff.open_tiff),
-    (lambda start: start.startswith(b"BM"), pillow.open_bmp),
+# Every picture format: its file, and one line here.
+FORMATS = (
+    jpeg.FORMAT,
+    png.FORMAT,
+    webp.FORMAT,
+    tiff.FORMAT,
+    bmp.FORMAT,
+    gif.FORMAT,
+    avif.FORMAT,
+    heic.FORMAT,
 )
+_START = 64  # the bytes by which formats know their files
+_MOST_NAMES = 20  # of fields in a warning
 
-
-@dataclass(frozen=True)
-class _Container:
-    name: str
-    write: Callable[[BinaryIO, np.ndarray, Metadata, int], list[str]]
-    depths: tuple[str, ...]
-    alpha: bool
-    max_side: int
-
-
-_JPEG = _Container("JPEG", pillow.write_jpeg, ("uint8",), False, 65_500)
-_PNG = _Container("PNG", png.write_png, ("uint8", "uint16"), True, 2**31 - 1)
-_TIFF = _Container("TIFF", tiff.write_tiff, ("uint8", "uint16", "float32"), True, 2**31 - 1)
-_WEBP = _Container("WebP", pillow.write_webp, ("uint8",), True, 16_383)
-_BMP = _Container("BMP", pillow.write_bmp, ("uint8",), False, 2**31 - 1)
-_CONTAINERS = {
-    ".png": _PNG,
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".webp": _WEBP,
-    ".bmp": _BMP,
-}
-SUFFIXES = tuple(_CONTAINERS)
+# Suffixes of the files that are written and read, and of those that are read.
+SUFFIXES = tuple(suffix for known in FORMATS if known.write for suffix in known.suffixes)
+READ_SUFFIXES = tuple(suffix for known in FORMATS for suffix in known.suffixes)
 
 
 class OpenedPicture:
@@ -104,12 +97,15 @@ class OpenedPicture:
         with _naming(self.name):
             pixels = source.pixels()
             metadata = source.metadata()
+        if source.remark:
+            warnings.warn(f"{self.name}: {source.remark}")
+        metadata = upright(metadata, source.orientation, self.header.height, self.header.width)
         pixels = np.ascontiguousarray(dihedral(pixels, _UPRIGHT[source.orientation]))
         channels = source.header.channels
         if not source.header.has_alpha:
-            return Picture(pixels, None, _upright(metadata))
+            return Picture(pixels, None, metadata)
         samples = np.ascontiguousarray(pixels[..., :channels])
-        return Picture(samples, pixels[..., channels].copy(), _upright(metadata))
+        return Picture(samples, pixels[..., channels].copy(), metadata)
 
 
 @contextmanager
@@ -132,12 +128,14 @@ def open_picture(
 
 
 def read_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a PNG, JPEG, WebP, TIFF or BMP in its own depth.
+    """Read a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or HEIC in its own depth.
 
     EXIF orientation is applied to samples and alpha. Palettes become RGB (or
     gray, if they hold nothing else), 1-bit pictures uint8, half and double
     floats float32. From an MPO (a JPEG with more pictures behind it, as phones
-    write them) comes the main picture. WebP knows no gray: it is always RGB.
+    write them) comes the main picture, from a GIF or AVIF the first frame, with a
+    warning if there are more. WebP and AVIF know no gray: they are always RGB.
+    HEIC needs the package pillow-heif. What becomes of metadata: docs/metadata.md.
 
     Args:
         path: The file.
@@ -172,7 +170,7 @@ def write_picture(
     """Write a picture whole or not at all, in the container that the suffix names.
 
     JPEG is written without chroma subsampling, WebP lossless, TIFF deflated.
-    Metadata that the container cannot hold is left out with a warning.
+    Metadata that the container cannot hold is left out with a warning that names it.
 
     Args:
         path: A path that ends in one of `SUFFIXES`.
@@ -187,7 +185,8 @@ def write_picture(
     """
     path = Path(path)
     container = _container_for(path, picture.header)
-    if picture.metadata.premultiplied and picture.alpha is not None and container is not _TIFF:
+    assert container.write
+    if picture.metadata.premultiplied and picture.alpha is not None and not container.premultiplied:
         raise PictureError(
             f"{path}: {container.name} cannot hold colours multiplied by alpha; write a TIFF"
         )
@@ -197,10 +196,17 @@ def write_picture(
     metadata = picture.metadata
     if strip_metadata:
         metadata = Metadata(premultiplied=metadata.premultiplied)
+    metadata = upright(metadata, 1, picture.header.height, picture.header.width)
     with writing(path) as stream:
-        dropped = container.write(stream, np.ascontiguousarray(pixels), _upright(metadata), quality)
+        dropped = container.write(stream, np.ascontiguousarray(pixels), metadata, quality)
     if dropped:
-        warnings.warn(f"{path}: {container.name} could not keep {', '.join(dropped)}")
+        warnings.warn(f"{path}: {container.name} could not keep {_listed(dropped)}")
+
+
+def _listed(names: list[str]) -> str:
+    names = list(dict.fromkeys(names))
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_target(path: str | os.PathLike, header: PictureHeader) -> None:
@@ -274,14 +280,15 @@ def _why_no_file(path: Path) -> str:
 
 
 def _open(stream: BinaryIO) -> Source:
-    start = stream.read(16)
+    start = stream.read(_START)
     if not start:
         raise PictureError("empty file")
     stream.seek(0)
-    for matches, opener in _OPENERS:
-        if matches(start):
-            return opener(stream)
-    raise PictureError("not a picture in a known format (PNG, JPEG, WebP, TIFF or BMP)")
+    for known in FORMATS:
+        if known.matches(start):
+            return known.open(stream)
+    names = ", ".join(known.name for known in FORMATS[:-1])
+    raise PictureError(f"not a picture in a known format ({names} or {FORMATS[-1].name})")
 
 
 def _check_size(header: PictureHeader, max_pixels: int) -> None:
@@ -295,11 +302,13 @@ def _check_size(header: PictureHeader, max_pixels: int) -> None:
         )
 
 
-def _container_for(path: Path, header: PictureHeader) -> _Container:
-    container = _CONTAINERS.get(path.suffix.lower())
-    if container is None:
+def _container_for(path: Path, header: PictureHeader) -> Format:
+    suffix = path.suffix.lower()
+    container = next((known for known in FORMATS if suffix in known.suffixes), None)
+    if container is None or container.write is None:
+        known = f"{container.name} is only read" if container else "the suffix names none"
         raise PictureError(
-            f"{path}: the suffix names no known container; use one of {', '.join(SUFFIXES)}"
+            f"{path}: no format to write ({known}); use one of {', '.join(SUFFIXES)}"
         )
     if header.dtype.name not in container.depths:
         raise PictureError(
@@ -316,12 +325,3 @@ def _container_for(path: Path, header: PictureHeader) -> _Container:
             f"not {header.width} x {header.height}; write a PNG or TIFF"
         )
     return container
-
-
-def _upright(metadata: Metadata) -> Metadata:
-    """Say of upright samples that they are upright."""
-    if not metadata.exif:
-        return metadata
-    stated = exif.stated_orientation(metadata.exif)
-    xmp = exif.upright_xmp(metadata.xmp) if stated and metadata.xmp else metadata.xmp
-    return replace(metadata, exif=exif.upright(metadata.exif), xmp=xmp)

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import Picture, to_float, to_samples
-from keras_rdanet.image.metadata import resized
+from keras_rdanet.image.metadata import enlarged
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.mosaic import PATTERNS, check_pattern, from_rggb, spread
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
@@ -177,7 +177,7 @@ class Restorer:
                 restored[alpha == 0] = samples[alpha == 0]
         if scale > 1:
             height, width = restored.shape[:2]
-            metadata = dataclasses.replace(metadata, exif=resized(metadata.exif, height, width))
+            metadata = enlarged(metadata, scale, height, width)
             if alpha is not None:  # linear: anything sharper would overshoot into a halo
                 alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
         if restored.shape[-1] != samples.shape[-1]:
@@ -201,7 +201,7 @@ class Restorer:
                 f"{function.name} restores Bayer mosaics; say how they start: "
                 f"`mosaic` (--mosaic) {', '.join(PATTERNS)}."
             )
-        if self.mosaic and function.task not in (None, "pairs", MOSAIC_TASK):
+        if self.mosaic and function.task not in (None, MOSAIC_TASK):
             raise ValueError(f"{function.name} was trained for {function.task}, not for mosaics.")
         if channels == 3 and function.channels == 1:
             sibling = self._is_name and rgb_sibling(self.model)
