@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from keras_rdanet.cli.startup import quiet
+from keras_rdanet.files import one_line
 
 
 class _Tile(click.ParamType):
@@ -153,7 +154,6 @@ def restore(
 
 
 def _restore_file(open_restorer, source, target, options, compare):
-    from keras_rdanet.files import one_line
     from keras_rdanet.inference.file import prepare
 
     if target.is_dir():
@@ -168,7 +168,7 @@ def _restore_file(open_restorer, source, target, options, compare):
             _stop(f"Stopped; {one_line(str(target))} was not written.")
     _print_sigma(source, facts)
     click.echo(
-        f"{target}: {facts['width']} x {facts['height']} pixels, "
+        f"{one_line(str(target))}: {facts['width']} x {facts['height']} pixels, "
         f"{facts['model']} in {facts['precision']}, {facts['seconds']:.1f} s"
     )
 
@@ -176,7 +176,6 @@ def _restore_file(open_restorer, source, target, options, compare):
 def _restore_folder(open_restorer, source, target, options, recursive, resume, jobs):
     from tqdm import tqdm
 
-    from keras_rdanet.files import one_line
     from keras_rdanet.inference.folder import HIDDEN, find_pictures, restore_folder
     from keras_rdanet.inference.journal import REPORT
 
@@ -225,7 +224,7 @@ def _stop(message):
 
 def _print_sigma(name, facts):
     if "sigma" in facts:
-        click.echo(f"{name}: estimated noise sigma {facts['sigma']:.1f} (of 255)")
+        click.echo(f"{one_line(str(name))}: estimated noise sigma {facts['sigma']:.1f} (of 255)")
 
 
 def _tile_bar(stack):
@@ -247,7 +246,7 @@ def _tile_bar(stack):
 
 def _print_warnings_as_lines():
     def show(message, *_):
-        click.echo(f"keras-rdanet: {' '.join(str(message).split())}", err=True)
+        click.echo(f"keras-rdanet: {one_line(str(message))}", err=True)
 
     warnings.showwarning = show
     logging.basicConfig(format="keras-rdanet: %(message)s")
