@@ -184,14 +184,17 @@ def open_regular(path: str | os.PathLike) -> io.BufferedReader:
         OSError: if it is no regular file or cannot be read; the message names it.
     """
     _check_regular(os.stat(path), path)
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = open(os.open(path, flags), "rb")  # noqa: SIM115 (the caller closes it)
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 (the caller closes it)
     try:
         _check_regular(os.fstat(file.fileno()), path)
     except OSError:
         file.close()
         raise
     return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_regular(status: os.stat_result, path) -> None:

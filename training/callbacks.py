@@ -16,10 +16,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_rdanet.evaluation.evaluate import padding_cells, restore
-from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample
 from keras_rdanet.files import write_text, writing
 from keras_rdanet.image.io import Metadata, Picture, write_picture
 from keras_rdanet.image.sheets import sheet
+from keras_rdanet.tasks.base import EvaluationProtocol
+from keras_rdanet.tasks.scoring import Sample
 from keras_rdanet.training.checkpoint import save_checkpoint
 from keras_rdanet.weights.store import save_weights
 

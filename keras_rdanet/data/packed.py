@@ -24,10 +24,11 @@ from tqdm import tqdm
 
 from keras_rdanet import __version__
 from keras_rdanet.data.fingerprints import Fingerprint, fingerprint
-from keras_rdanet.data.sources import Source, folder, shorten
+from keras_rdanet.data.sources import folder, shorten
 from keras_rdanet.files import file_sha256, replacing_folder, write_text
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import PictureHeader
+from keras_rdanet.image.source import Source
 from keras_rdanet.ownership import remove_leftovers
 
 MANIFEST = "manifest.json"

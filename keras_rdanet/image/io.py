@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike
 
-from keras_rdanet.files import writing
+from keras_rdanet.files import open_regular, writing
 from keras_rdanet.image.formats import avif, bmp, gif, heic, jpeg, png, tiff, webp
 from keras_rdanet.image.geometry import dihedral
 from keras_rdanet.image.metadata import upright
@@ -122,7 +122,7 @@ def open_picture(
         with _naming(str(path)):
             if not path.is_file():
                 raise PictureError(_why_no_file(path))
-            source = _open(stack.enter_context(open(path, "rb")))
+            source = _open(stack.enter_context(open_regular(path)))
             _check_size(source.header, max_pixels)
         yield OpenedPicture(str(path), source)
 
@@ -275,6 +275,8 @@ def _naming(name: str) -> Iterator[None]:
 def _why_no_file(path: Path) -> str:
     if path.is_dir():
         return "a folder, not a picture"
+    if path.is_symlink() and not path.exists():
+        return "a link that leads nowhere or in a circle"
     return "not a regular file" if path.exists() else "no such file"
 
 

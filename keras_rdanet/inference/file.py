@@ -1,6 +1,7 @@
 """Restoring one picture file: opened once, checked once, restored, written."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -167,7 +168,7 @@ def prepare(
         ValueError, OSError: as `restore_file`, as far as headers and paths show it.
     """
     files = [source, target] if compare is None else [source, target, compare]
-    if len({path.resolve() for path in files}) < len(files):
+    if len({os.path.realpath(path) for path in files}) < len(files):
         names = ", ".join(map(str, files))
         raise ValueError(f"{names}: these must be different files; none is overwritten.")
     with open_picture(source, max_pixels=options.max_pixels) as picture:

@@ -3,26 +3,30 @@
 import hashlib
 import json
 import os
-import re
+import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 
-from tqdm import tqdm
-
-from keras_rdanet.files import file_sha256
+from keras_rdanet.files import file_sha256, one_line
 from keras_rdanet.image.io import SUFFIXES
 from keras_rdanet.inference.file import FileOptions, restore_file
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.journal import Journal
 from keras_rdanet.inference.open import family_members, is_file
 from keras_rdanet.inference.restorer import Restorer
+from keras_rdanet.ownership import remove_leftovers
+from keras_rdanet.progress import progress
 from keras_rdanet.weights import catalogue
 
+# How long an interrupted job waits for the tiles that are being computed.
+STOP_SECONDS = 1.5
+
+# Why a file is left out that nobody means to restore.
+HIDDEN = "hidden or of the system"
+
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
-# What writers leave behind when they are killed.
-_LEFTOVER = re.compile(r"\.[0-9a-f]{32}\.part|\.report-\w+\.jsonl")
 
 
 def restore_folder(
@@ -42,7 +46,10 @@ def restore_folder(
     what became of it: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`),
     `reason`, and for restored ones what `restore_file` returns, the hash of
     the file and of the options. A line is added as soon as a file is done;
-    the finished report has one line a file, in order of names.
+    the finished report has one line a file, in order of names. While the job
+    runs the report is locked. After Ctrl-C it ends within two seconds, or when
+    the tile that is being computed is done; nothing half done is left, and
+    `resume` goes on.
 
     Args:
         restorer: Restores the pictures.
@@ -53,59 +60,71 @@ def restore_folder(
         resume: Leave out what the report calls done with this very content,
             model and options, and whose result is still there.
         jobs: Threads that read and write files around the one network.
-        on_record: Called with each new line of the report.
+        on_record: Called with the record of each file, as soon as there is one.
 
     Returns:
-        The new lines of the report.
+        The records of all files, as they were done: the new lines of the report, and, with
+        `resume`, a record with the status `"done"` for each file that was left out.
 
     Raises:
         ValueError: if there is no picture, or a picture or two would be overwritten.
-        OSError: if the folders cannot be read or written.
+        OSError: if the folders cannot be read or written, or another job is writing to `target`.
     """
     names, skipped = find_pictures(source, target, recursive)
     _check_apart(source, target, names)
     target.mkdir(parents=True, exist_ok=True)
     digest = _digest(restorer, options)
-    journal = Journal(target, resume)
-    if resume:
-        _remove_leftovers(target)
+    with Journal.opened(target, resume=resume) as journal, progress(len(names), "picture") as bar:
+        remove_leftovers(target, recursive=True)
+        stopping = threading.Event()
 
-    def run(name):
-        start = time.perf_counter()
-        record = {"file": name, "status": "ok", "reason": "", "options": digest}
-        try:
-            record["sha256"] = file_sha256(source / name)
-            if (target / name).is_file() and journal.says_done(record):
-                return None
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            record |= restore_file(restorer, source / name, target / name, options)
-        except Exception as error:  # whatever it is, the other pictures go on
-            reason = " ".join(str(error).split()) or type(error).__name__
-            seconds = round(time.perf_counter() - start, 3)
-            record |= {"status": "failed", "reason": reason, "seconds": seconds}
-        return record
+        def on_tile(done, total):
+            if stopping.is_set():
+                raise RuntimeError("stopped")
+            bar.update(0)
 
-    for record in skipped:
-        journal.add(record)
-    new = list(skipped)
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(run, name) for name in names]
-        try:
-            for future in tqdm(
-                as_completed(futures), total=len(names), unit="picture", disable=None
-            ):
-                record = future.result()
-                if record is None:
-                    continue
+        def run(name):
+            start = time.perf_counter()
+            record = {"file": name, "status": "ok", "reason": "", "options": digest}
+            try:
+                record["sha256"] = file_sha256(source / name)
+                if (target / name).is_file() and journal.says_done(record):
+                    return {**record, "status": "done"}
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                files = source / name, target / name
+                record |= restore_file(restorer, *files, options, on_tile=on_tile)
+            except Exception as error:  # whatever it is, the other pictures go on
+                reason = one_line(str(error)) or type(error).__name__
+                seconds = round(time.perf_counter() - start, 3)
+                record |= {"status": "failed", "reason": reason, "seconds": seconds}
+            return record
+
+        def note(record):
+            records.append(record)
+            if record["status"] != "done":
                 journal.add(record)
-                new.append(record)
-                if on_record is not None:
-                    on_record(record)
+            if on_record is not None:
+                on_record(record)
+
+        records: list[dict] = []
+        futures: list[Future] = []
+        pool = ThreadPoolExecutor(jobs)
+        try:
+            for record in skipped:
+                note(record)
+            futures = [pool.submit(run, name) for name in names]
+            for future in as_completed(futures):
+                note(future.result())
+                bar.update()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            # What goes on for longer is a tile that cannot be interrupted.
+            wait([future for future in futures if not future.cancelled()], STOP_SECONDS)
             raise
-    journal.rewrite()
-    return new
+        pool.shutdown()
+        journal.rewrite()
+    return records
 
 
 def find_pictures(
@@ -145,7 +164,7 @@ def find_pictures(
             if path.resolve() == target.resolve():
                 continue
             if _is_hidden(name):
-                skip(path, "hidden or of the system")
+                skip(path, HIDDEN)
             elif path.is_symlink():
                 skip(path, "a link to a folder")
             elif not recursive:
@@ -156,7 +175,7 @@ def find_pictures(
         for name in sorted(files):
             path = Path(folder, name)
             if _is_hidden(name):
-                skip(path, "hidden or of the system")
+                skip(path, HIDDEN)
             elif path.suffix.lower() not in SUFFIXES:
                 skip(path, f"not one of {' '.join(SUFFIXES)}")
             else:
@@ -195,10 +214,11 @@ def _digest(restorer: Restorer, options: FileOptions) -> str:
 
 def _check_apart(source: Path, target: Path, names: Iterable[str]) -> None:
     """Raise if a result would replace a picture of `source` or another result."""
-    sources = {(source / name).resolve(): name for name in names}
-    targets: dict[Path, str] = {}
+    # realpath, since `resolve` fails on links that go round in circles.
+    sources = {os.path.realpath(source / name): name for name in names}
+    targets: dict[str, str] = {}
     for name in sources.values():
-        path = (target / name).resolve()
+        path = os.path.realpath(target / name)
         if path in sources:
             raise ValueError(
                 f"{source / sources[path]} would be overwritten; write to another folder."
@@ -209,12 +229,6 @@ def _check_apart(source: Path, target: Path, names: Iterable[str]) -> None:
                 "write to another folder."
             )
         targets[path] = name
-
-
-def _remove_leftovers(target: Path) -> None:
-    for path in target.rglob(".*"):
-        if _LEFTOVER.fullmatch(path.name):
-            path.unlink()
 
 
 def _is_hidden(name: str) -> bool:

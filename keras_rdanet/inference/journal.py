@@ -1,31 +1,47 @@
 """The journal of a folder job, `report.jsonl`: a line for each file, which a later run resumes."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from keras_rdanet.files import write_text
+from keras_rdanet.ownership import locked
 
 REPORT = "report.jsonl"
 
 
 class Journal:
-    """The lines of `report.jsonl`, the latest of each file.
+    """The lines of `report.jsonl`, the latest of each file; one job at a time has it open.
 
     Args:
-        folder: The folder that results are written to.
-        resume: Keep what an older journal says of files that are done.
-
-    Raises:
-        OSError: if the journal cannot be read or written.
+        path: The `report.jsonl`.
     """
 
-    def __init__(self, folder: Path, resume: bool):
-        self._path = folder / REPORT
+    def __init__(self, path: Path):
+        self._path = path
         self._records: dict[str, dict] = {}
-        if resume and self._path.exists():
-            self._read()
-        self.rewrite()
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, folder: Path, *, resume: bool) -> Iterator["Journal"]:
+        """The journal of a folder, which is locked as long as the block lasts.
+
+        Args:
+            folder: The folder that results are written to.
+            resume: Keep what an older journal says of files that are done.
+
+        Raises:
+            OSError: if another job has the journal open, with its host and process id, or the
+                journal cannot be read or written.
+        """
+        with locked(folder / f".{REPORT}.lock", f"the folder {folder}"):
+            journal = cls(folder / REPORT)
+            if resume and journal._path.exists():
+                journal._read()
+            journal.rewrite()
+            yield journal
 
     def _read(self):
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -34,7 +50,7 @@ class Journal:
                 # What failed or was skipped is judged again.
                 if record["status"] == "ok":
                     self._records[record["file"]] = record
-            except (json.JSONDecodeError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # cut short when the run was killed
 
     def says_done(self, record: dict) -> bool:

@@ -20,6 +20,7 @@ from keras_rdanet.inference.mosaic import PATTERNS, check_pattern, from_rggb, sp
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import check_tile, choose_tile, restore_tiled
+from keras_rdanet.profiling import available_memory
 from keras_rdanet.weights import catalogue
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -200,7 +201,7 @@ class Restorer:
                 f"{function.name} restores Bayer mosaics; say how they start: "
                 f"`mosaic` (--mosaic) {', '.join(PATTERNS)}."
             )
-        if self.mosaic and function.task not in (None, "pairs", MOSAIC_TASK):
+        if self.mosaic and function.task not in (None, MOSAIC_TASK):
             raise ValueError(f"{function.name} was trained for {function.task}, not for mosaics.")
         if channels == 3 and function.channels == 1:
             sibling = self._is_name and rgb_sibling(self.model)
@@ -272,7 +273,9 @@ class Restorer:
                 rows = before + np.float32(self.strength) * (rows - before)
             restored[top:bottom] = to_samples(rows, samples.dtype)
 
-        wanted = choose_tile(function, height, width, self.tile, self._max_tile_pixels)
+        wanted = choose_tile(
+            function, height, width, self.tile, self._max_tile_pixels, available_memory()
+        )
         call = self._guarded(function)
         call = self_ensemble(call) if self.self_ensemble else call
         sufficed = restore_tiled(

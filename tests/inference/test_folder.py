@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from keras_rdanet.inference.file import FileOptions
 from keras_rdanet.inference.folder import find_pictures, restore_folder
 from keras_rdanet.inference.journal import REPORT
 from keras_rdanet.inference.restorer import Restorer
+from keras_rdanet.ownership import owned_name
 from tests.inference.functions import blurring, identity
 from tests.inference.functions import random_samples as samples
 
@@ -160,6 +162,30 @@ def test_a_folder_without_pictures_is_an_error(tmp_path):
         find_pictures(tmp_path / "in", tmp_path / "out")
 
 
+@pytest.mark.timeout(20)
+def test_what_is_no_file_fails_alone(folder, tmp_path):
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "gone.png").symlink_to("missing")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "socket.png"))
+        restore_folder(blurrer(), folder, tmp_path / "out")
+    found = report(tmp_path / "out")
+    for name in ("pipe.png", "zero.png", "socket.png"):
+        assert found[name]["reason"].endswith(f"{name} is not a regular file.")
+    for name in ("loop.png", "gone.png"):
+        assert found[name]["status"] == "failed"
+        assert name in found[name]["reason"]
+    assert [found[name]["status"] for name in ("a.png", "b.tif")] == ["ok", "ok"]
+
+
+def test_the_reason_of_a_failure_is_one_line(folder, tmp_path):
+    (folder / "a\nb.png").touch()
+    restore_folder(blurrer(), folder, tmp_path / "out")
+    assert r"a\nb.png: empty file" in report(tmp_path / "out")["a\nb.png"]["reason"]
+
+
 def test_links_to_folders_are_not_followed(folder, tmp_path):
     (folder / "loop").symlink_to(folder)
     names, skipped = find_pictures(folder, tmp_path / "out", recursive=True)
@@ -184,7 +210,9 @@ def test_resume_does_nothing_twice_and_leaves_everything_as_it_is(folder, tmp_pa
     assert len(calls) == 3
     before = contents(target), (target / REPORT).read_bytes()
     new = restore_folder(Restorer(counting(calls)), folder, target, recursive=True, resume=True)
-    assert new == []
+    assert {record["file"]: record["status"] for record in new} == dict.fromkeys(
+        ("a.png", "b.tif", "sub/ç 猫.png"), "done"
+    )
     assert len(calls) == 3
     assert (contents(target), (target / REPORT).read_bytes()) == before
 
@@ -230,43 +258,92 @@ def test_resume_with_other_options_does_everything_again(folder, tmp_path, resto
     ]
 
 
-def test_a_killed_job_resumes_to_the_same_set(tmp_path):
-    source, target = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    for i in range(6):
-        write_picture(source / f"{i}.png", Picture(samples(16, 16, 1, seed=i)))
+def slow_job(source, target):
+    """A process that restores a folder, 0.15 s a tile of 32 pixels."""
     script = f"""
 import dataclasses, time
 from pathlib import Path
 from keras_rdanet.inference.folder import restore_folder
 from keras_rdanet.inference.restorer import Restorer
+from keras_rdanet.ownership import owned_name
 from tests.inference.functions import blurring
 function = blurring()
 def slow(images):
     time.sleep(0.15)
     return function(images)
-restorer = Restorer(dataclasses.replace(function, function=slow))
-restore_folder(restorer, Path({str(source)!r}), Path({str(target)!r}))
+restorer = Restorer(dataclasses.replace(function, function=slow), tile=32)
+try:
+    restore_folder(restorer, Path({str(source)!r}), Path({str(target)!r}), jobs=2)
+except OSError as error:
+    raise SystemExit(str(error))
 """
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    return subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_until(condition):
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and len(list(target.glob("[0-9].png"))) < 2:
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+
+
+@pytest.fixture
+def six(tmp_path):
+    """Six small pictures and where their results go."""
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for i in range(6):
+        write_picture(source / f"{i}.png", Picture(samples(16, 16, 1, seed=i)))
+    return source, target
+
+
+def test_a_killed_job_resumes_to_the_same_set(six, tmp_path):
+    source, target = six
+    with slow_job(source, target) as process:
+        wait_until(lambda: len(list(target.glob("[0-9].png"))) >= 2)
+        os.kill(process.pid, signal.SIGKILL)
     done = statuses(target)
     assert 1 <= len(done) < 6
     # What a process killed while it writes leaves behind.
     with open(target / REPORT, "a") as file:
         file.write('{"file": "5.png", "sta')
-    (target / f".{'0' * 32}.part").touch()
+    name = owned_name("part.png").replace(f".{os.getpid()}.", f".{process.pid}.")
+    (target / name).touch()
     times = {name: (target / name).stat().st_mtime_ns for name in done}
 
-    restore_folder(Restorer(blurring()), source, target, resume=True)
+    restore_folder(Restorer(blurring(), tile=32), source, target, resume=True)
     assert set(statuses(target).items()) == {(f"{i}.png", "ok") for i in range(6)}
     assert {name: (target / name).stat().st_mtime_ns for name in done} == times
-    restore_folder(Restorer(blurring()), source, tmp_path / "again")
+    restore_folder(Restorer(blurring(), tile=32), source, tmp_path / "again")
     assert contents(target) == contents(tmp_path / "again")
+
+
+def test_a_second_job_on_a_folder_is_refused_and_harms_nothing(six):
+    source, target = six
+    with slow_job(source, target) as process:
+        wait_until(lambda: list(target.glob("[0-9].png")))
+        with pytest.raises(OSError, match=rf"out is in use .*host .*process {process.pid}\b"):
+            restore_folder(Restorer(blurring()), source, target, resume=True)
+        assert process.wait() == 0, process.stderr.read()
+    assert statuses(target) == {f"{i}.png": "ok" for i in range(6)}
+    assert set(contents(target)) == {f"{i}.png" for i in range(6)}
+
+
+@pytest.mark.parametrize("side", [16, 640])  # many small pictures, or one of many tiles
+def test_an_interrupted_job_ends_soon_and_leaves_nothing_half_done(six, side):
+    source, target = six
+    write_picture(source / "0.png", Picture(samples(side, side, 1)))
+    with slow_job(source, target) as process:
+        wait_until(lambda: (target / REPORT).exists() and statuses(target))
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        assert time.monotonic() - start < 2
+        assert "KeyboardInterrupt" in process.stderr.read()
+    assert set(contents(target)) == set(statuses(target))
+    assert len(statuses(target)) < 6
 
 
 def test_lines_are_there_while_the_job_runs(folder, tmp_path):
@@ -276,7 +353,7 @@ def test_lines_are_there_while_the_job_runs(folder, tmp_path):
         seen.append((record["file"], statuses(target)[record["file"]]))
 
     restore_folder(blurrer(), folder, target, on_record=look)
-    assert seen == [("a.png", "ok"), ("b.tif", "ok")]
+    assert seen == [("sub/", "skipped"), ("a.png", "ok"), ("b.tif", "ok")]
 
 
 def test_jobs_read_while_the_network_works(folder, tmp_path):
