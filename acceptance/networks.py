@@ -180,12 +180,12 @@ def _made(path):
 def _write_pairs(folder, split):
     """Degrade the clean crops of a split and write them as the public sets are arranged."""
     from keras_rdanet.data import sources
-    from keras_rdanet.evaluation import tasks
+    from keras_rdanet.tasks import registry as tasks
 
     clean = sources.folder(folder / "clean" / split)
 
     def pairs(task, scale=1):
-        (protocol,) = tasks.clean_protocols(task, scale)
+        (protocol,) = tasks.protocols(task, scale)
         for i, sample in enumerate(protocol.samples(clean, 3)):
             yield i, to_samples(sample.enlarged, np.uint8), sample.target
 
@@ -193,8 +193,8 @@ def _write_pairs(folder, split):
         ("camera_noise", 1, "sidd/{s}/Data/{i:04}/{n}_SRGB_010.PNG", ("NOISY", "GT")),
         ("camera_noise", 1, "pairs/{s}/{n}/{i:02}.png", ("noisy", "clean")),
         ("motion_blur", 1, "gopro/{s}/GOPR{i:04}/{n}/000001.png", ("blur", "sharp")),
-        ("rain_streaks", 1, "rain13k/{s}/{n}/{i}.png", ("input", "target")),
-        ("bicubic", 2, "realsr/{s}/Canon_{i:03}_{n}.png", ("LR2", "HR")),
+        ("rain", 1, "rain13k/{s}/{n}/{i}.png", ("input", "target")),
+        ("super_resolution", 2, "realsr/{s}/Canon_{i:03}_{n}.png", ("LR2", "HR")),
     )
     for task, scale, pattern, names in layouts:
         for i, *images in pairs(task, scale):

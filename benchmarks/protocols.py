@@ -13,11 +13,11 @@ import click
 import numpy as np
 
 from keras_rdanet.data.sources import folder
-from keras_rdanet.evaluation.protocols import JPEG, BayerMosaic, SuperResolution
 from keras_rdanet.evaluation.report import write_results
+from keras_rdanet.tasks import JPEG, BayerMosaic, SuperResolution
 
 RESULTS = Path(__file__).parent / "results"
-# Set, protocol, channels, and the PSNR in dB that the paper has for its input.
+# Set, task, channels, and the PSNR in dB that the paper has for its input.
 PANET, EDSR = "Mei 2020 (PANet)", "Lim 2017 (EDSR)"
 PUBLISHED = [
     ("classic5", JPEG(10), 1, 27.82, PANET),
@@ -35,8 +35,9 @@ bicubic rows lie within 0.02 dB of theirs, whose code may have rounded elsewhere
 and PSNR-B are ours alone."""
 
 
-def measure(source, protocol, channels, published, paper):
+def measure(source, task, channels, published, paper):
     """Score the degraded images of a source."""
+    protocol = task.protocol()
     scores = [
         protocol.scoring(sample.enlarged, sample.target)
         for sample in protocol.samples(source, channels)

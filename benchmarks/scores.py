@@ -16,13 +16,12 @@ from pathlib import Path
 import click
 
 from keras_rdanet.data import sources
-from keras_rdanet.evaluation import tasks
 from keras_rdanet.evaluation.comparison import Method, baseline_methods
-from keras_rdanet.evaluation.evaluate import evaluate, open_identified
-from keras_rdanet.evaluation.protocols import GaussianNoise, RealPairs
+from keras_rdanet.evaluation.evaluate import evaluate, open_identified, task_of
 from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.files import write_json
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.tasks import registry
 from keras_rdanet.weights.catalogue import list_models
 
 RESULTS = Path(__file__).parent / "results"
@@ -33,7 +32,7 @@ SETS = {
     ("camera_noise", 3): ("cc15",),
     ("jpeg", 1): ("classic5",),
 }
-SIGMAS = (15, 25, 50)
+PAIRED = ("camera_noise",)
 NOTES = """\
 PSNR in dB / SSIM, means over the images, by the protocols of `keras-rdanet evaluate`: unclipped
 noise of seed 0 for every image, real JPEG compression, or pairs as they are; images restored
@@ -44,17 +43,15 @@ sigma 25 or quality 20 and may have been measured on a busy machine."""
 
 def protocols(task):
     """Return the protocols of a task, one a level."""
-    if task == "camera_noise":
-        return [RealPairs()]
-    return tasks.clean_protocols(task, sigmas=SIGMAS)
+    return registry.protocols(task, paired=task in PAIRED)
 
 
 def level(protocol):
     """Say how strongly a protocol degrades: `"sigma 25"`, `"quality 10"`, `"pairs"`."""
     if protocol.paired:
         return "pairs"
-    kind = "sigma" if isinstance(protocol, GaussianNoise) else "quality"
-    return f"{kind} {getattr(protocol, kind)}"
+    ((kind, value),) = protocol.task.level.items()
+    return f"{kind} {value:g}"
 
 
 def open_set(data, protocol):
@@ -70,7 +67,7 @@ def measure(method, data, protocol, limit, cache, cached_only):
     With `cached_only` nothing is measured, and `None` stands for what is not there.
     """
     function = method.function
-    strength = getattr(protocol, "sigma", level(protocol))
+    strength = protocol.noise_level or level(protocol)
     what = [data.name, strength, limit, function.name, function.precision, method.details]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     stored = cache / f"{data.name}-{level(protocol).replace(' ', '')}-{key}.json"
@@ -138,7 +135,7 @@ def arrange(rows):
 def main(data, models, precisions, baselines, leave_out, limit, cached_only, cache, results):
     """Score the shipped weights, and what people already have, on the usual test sets."""
     names = models or [entry.name for entry in list_models()]
-    opened = [(n, *open_identified(n, precision=p)) for n in names for p in precisions]
+    opened = [open_identified(n, precision=p) for n in names for p in precisions]
     rows: dict[str, list] = {}
 
     def add(task, method, name, protocol):
@@ -150,15 +147,15 @@ def main(data, models, precisions, baselines, leave_out, limit, cached_only, cac
         click.echo(", ".join(f"{key} {value}" for key, value in cells.items()))
 
     for (task, channels), sets in SETS.items():
-        for model, function, details in opened:
-            if (tasks.task_of(model, function), function.channels) == (task, channels):
+        for function, details in opened:
+            if (task_of(function), function.channels) == (task, channels):
                 for name, protocol in [(n, p) for n in sets for p in protocols(task)]:
                     add(task, Method(function, details=details), name, protocol)
     others = []
     for (task, channels), sets in SETS.items() if baselines else ():
         for protocol in protocols(task):
-            if task == "gaussian_noise":
-                methods, missing = baseline_methods(protocol.sigma, channels)
+            if protocol.noise_level is not None:
+                methods, missing = baseline_methods(protocol.noise_level, channels)
                 methods = [method for method in methods if method.function.name not in leave_out]
                 click.echo("".join(f"{line}\n" for line in missing), nl=False, err=True)
             else:

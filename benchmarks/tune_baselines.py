@@ -14,8 +14,8 @@ import numpy as np
 from keras_rdanet.data.sources import folder
 from keras_rdanet.evaluation import baselines
 from keras_rdanet.evaluation.evaluate import evaluate
-from keras_rdanet.evaluation.protocols import GaussianNoise
 from keras_rdanet.evaluation.report import write_results
+from keras_rdanet.tasks import GaussianNoise
 
 RESULTS = Path(__file__).parent / "results"
 SIGMAS = (15, 25, 50)

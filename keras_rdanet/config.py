@@ -1,18 +1,25 @@
 """The options of a training run, validated before anything heavy is loaded."""
 
 import math
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
     ValidationError,
     model_validator,
 )
+
+from keras_rdanet.tasks import registry
+from keras_rdanet.tasks.base import Task
 
 
 class _Options(BaseModel):
@@ -30,29 +37,14 @@ NotNegative = Annotated[Number, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-def _range(low: float, high: float = math.inf, whole: bool = False) -> BeforeValidator:
-    """Accept a number, or a range `[low, high]` from which every sample draws its own."""
-    what = "a whole number" if whole else "a number"
-    kinds = int if whole else (int, float)
-    limits = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-
-    def check(value):
-        ends = value if isinstance(value, list | tuple) else [value]
-        numbers = all(isinstance(end, kinds) and not isinstance(end, bool) for end in ends)
-        if not (numbers and len(ends) in (1, 2) and low <= ends[0] <= ends[-1] <= high):
-            text = " (YAML reads 2e-4 as text: write 2.0e-4)" * any(
-                isinstance(e, str) for e in ends
-            )
-            raise ValueError(
-                f"it must be {what} {limits}, or a range [low, high], got {value!r}{text}"
-            )
-        return tuple(ends) if ends is value else value
-
-    return BeforeValidator(check)
-
-
-Range = float | tuple[float, float]
-WholeRange = int | tuple[int, int]
+# A task with its options, `{name: gaussian_noise, sigma: [0, 50]}` say.
+TaskOptions = Annotated[
+    Task,
+    PlainValidator(registry.parse),
+    PlainSerializer(lambda task: task.options(), return_type=dict[str, Any]),
+]
+# A public set whose folders are known, see `tasks.registry.layouts`.
+Layout = Annotated[str, AfterValidator(registry.check_layout)]
 
 
 class ModelOptions(_Options):
@@ -78,89 +70,6 @@ class Phase(_Options):
     steps: Count
     patch_size: Count
     batch_size: Count
-
-
-class GaussianNoiseOptions(_Options):
-    """Additive white Gaussian noise; sigma and mean in gray levels of 0-255."""
-
-    name: Literal["gaussian_noise"]
-    sigma: Annotated[Range, _range(0)]
-    mean: Number = 0.0
-    grain: Annotated[Range, _range(1, 8)] = 1.0
-    jpeg_quality: Annotated[WholeRange, _range(1, 100, whole=True)] | None = None
-
-
-class CameraNoiseOptions(_Options):
-    """See `keras_rdanet.tasks.camera_noise.CameraNoise`."""
-
-    name: Literal["camera_noise"]
-    shot: Annotated[Range, _range(1e-30, 1)] = (1e-4, 0.012)
-    jpeg_quality: Annotated[WholeRange, _range(1, 100, whole=True)] | None = None
-    grain: Annotated[Range, _range(1, 8)] = 1.0
-
-
-class JPEGOptions(_Options):
-    """JPEG compression, by a real encoder."""
-
-    name: Literal["jpeg"]
-    quality: Annotated[WholeRange, _range(1, 100, whole=True)]
-
-
-class BayerMosaicOptions(_Options):
-    """RGGB mosaics with zeros for the missing samples."""
-
-    name: Literal["bayer_mosaic"]
-
-
-class BicubicOptions(_Options):
-    """MATLAB's antialiased bicubic downsampling, for super-resolution."""
-
-    name: Literal["bicubic"]
-    scale: Literal[2, 3, 4]
-
-
-class MotionBlurOptions(_Options):
-    """Camera motion along a path of `length` pixels that bends by `bend` degrees."""
-
-    name: Literal["motion_blur"]
-    length: Annotated[Range, _range(0)] = (5, 25)
-    bend: Annotated[Range, _range(0)] = (0, 120)
-
-
-class RainStreaksOptions(_Options):
-    """See `keras_rdanet.tasks.rain.Rain`."""
-
-    name: Literal["rain_streaks"]
-    density: Annotated[Range, _range(0, 1)] = (0.001, 0.01)
-    length: Annotated[Range, _range(0)] = (8, 32)
-    angle: Annotated[Range, _range(-90, 90)] = (-30, 30)
-    strength: Annotated[Range, _range(0, 1)] = (0.2, 0.8)
-
-
-Degradation = Annotated[
-    GaussianNoiseOptions
-    | CameraNoiseOptions
-    | JPEGOptions
-    | BayerMosaicOptions
-    | BicubicOptions
-    | MotionBlurOptions
-    | RainStreaksOptions,
-    Field(discriminator="name"),
-]
-
-
-# Public sets whose folders are known, see `keras_rdanet.data.sources.LAYOUTS`.
-Layout = Literal[
-    "sidd",
-    "polyu",
-    "cc",
-    "realsr_x2",
-    "realsr_x3",
-    "realsr_x4",
-    "gopro",
-    "rain100",
-    "rain13k",
-]
 
 
 class ImageOptions(_Options):
@@ -195,7 +104,7 @@ class MixOptions(ImageOptions):
     """Further images, which make up a share of every batch."""
 
     share: Annotated[Number, Field(gt=0, lt=1)]
-    degradation: Degradation | None = None
+    degradation: TaskOptions | None = None
 
     def patches(self, batch_size: int) -> int:
         """How many patches of a batch are these.
@@ -270,23 +179,41 @@ class CosineOptions(_Options):
 
 
 class ValidationOptions(_Options):
-    """Images scored during the run; never training images."""
+    """Images scored during the run; never training images.
+
+    Evaluation options of the run's task stand beside the others and are
+    gathered in `level`: `{data: FOLDER, sigma: 15}` is scored at sigma 15.
+    """
 
     data: str
     target: str | None = None  # the clean side when `data` holds degraded images
     layout: Layout | None = None  # of the pairs in `data`, if they are a public set
-    degradation: Degradation | None = None  # of clean images; that of the run if not given
-    sigma: NotNegative | None = None  # of Gaussian noise; 25 for a range
+    degradation: TaskOptions | None = None  # of clean images; that of the run if not given
+    level: dict[str, Any] = {}  # evaluation options of the task, which replace those of the run
     crop: Count | None = 256
     limit: Count = 12
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_level(cls, values):
+        if not isinstance(values, dict):
+            return values
+        names = {o.name for task in registry.TASKS.values() for o in task.evaluation_options}
+        beside = {name: value for name, value in values.items() if name in names}
+        if not beside:
+            return values
+        rest = {name: value for name, value in values.items() if name not in names}
+        given = {name: value for name, value in beside.items() if value is not None}
+        return {**rest, "level": {**(rest.get("level") or {}), **given}}
+
     @model_validator(mode="after")
     def _one_degradation(self):
-        given = [self.target, self.layout, self.degradation, self.sigma]
+        given = [self.target, self.layout, self.degradation, self.level or None]
         if sum(option is not None for option in given) > 1:
+            beside = "".join(f" and `{name}`" for name in self.level) or " and a level"
             raise ValueError(
-                "give one of `target` and `layout` (pairs), `degradation` and `sigma` "
-                "(clean images), not both"
+                "give one of `target` and `layout` (pairs), `degradation`"
+                f"{beside} (clean images), not both"
             )
         return self
 
@@ -301,7 +228,7 @@ class RunConfig(_Options):
 
     model: ModelOptions
     data: DataOptions
-    degradation: Degradation | None = None
+    degradation: TaskOptions | None = None
     mix: list[MixOptions] = []
     mixup: MixUpOptions | None = None
     loss: LossOptions = LossOptions()
@@ -320,7 +247,14 @@ class RunConfig(_Options):
         return sum(phase.steps for phase in self.data.phases)
 
     @property
-    def validation_degradation(self) -> Degradation | None:
+    def task(self) -> str | None:
+        """Identifier of the task that the network is trained for, `None` for unnamed pairs."""
+        if self.degradation is not None:
+            return self.degradation.name
+        return None if self.data.layout is None else registry.layout(self.data.layout)[0].name
+
+    @property
+    def validation_degradation(self) -> TaskOptions | None:
         """How the images of `validation` are degraded; `None` if they are pairs."""
         if self.validation is None or self.validation.paired:
             return None
@@ -335,7 +269,7 @@ class RunConfig(_Options):
             if sum(mix.patches(phase.batch_size) for mix in self.mix) >= phase.batch_size:
                 raise ValueError("the shares of `mix` must leave patches to `data.train`")
         for degradation in (self.degradation, *(mix.degradation for mix in self.mix)):
-            scale = degradation.scale if isinstance(degradation, BicubicOptions) else 1
+            scale = 1 if degradation is None else degradation.scale
             for phase in self.data.phases:
                 if phase.patch_size % scale:
                     raise ValueError(
@@ -346,8 +280,10 @@ class RunConfig(_Options):
             how = self.validation_degradation
             if how is None:
                 raise ValueError("`validation` needs `target` (pairs) or `degradation`")
-            if self.validation.sigma is not None and how.name != "gaussian_noise":
-                raise ValueError(f"`validation.sigma` is of gaussian_noise, not of {how.name}")
+            known = [option.name for option in how.evaluation_options if not option.of_pairs]
+            for name in self.validation.level:
+                if name not in known:
+                    raise ValueError(f"`validation.{name}` is no option of {how.name}")
         if self.steps % self.checkpoint_steps:
             raise ValueError(
                 f"the {self.steps} steps of `data.phases` must be a multiple of "
@@ -356,7 +292,7 @@ class RunConfig(_Options):
         return self
 
 
-def _check_one_way(place: str, images: ImageOptions, degradation: Degradation | None) -> None:
+def _check_one_way(place: str, images: ImageOptions, degradation: TaskOptions | None) -> None:
     if images.paired == (degradation is not None):
         raise ValueError(
             f"give either `degradation` (clean images) or `{place}.target` or "
@@ -370,9 +306,10 @@ def _override(values: dict, assignment: str) -> None:
         raise ValueError(f"An override reads key=value, got {assignment!r}.")
     *parents, last = key.strip().split(".")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ValueError(f"Override {assignment!r}: what follows the = is not YAML.") from None
+        value = _parsed(text)
+    except ValueError:
+        short = shortened(repr(assignment))
+        raise ValueError(f"Override {short}: what follows the = is not YAML.") from None
     try:
         node: Any = values
         for parent in parents:
@@ -380,6 +317,48 @@ def _override(values: dict, assignment: str) -> None:
         node[int(last) if isinstance(node, list) else last] = value
     except (AttributeError, IndexError, TypeError, ValueError):
         raise ValueError(f"Override {assignment!r}: the config has no place {key!r}.") from None
+
+
+# Lists and mappings inside each other; our configs have five.
+MAX_DEPTH = 30
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with numbers such as 2e-4, which PyYAML reads as text, and without aliases.
+
+    A few lines of aliases of aliases stand for gigabytes; deep nesting takes minutes.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise yaml.YAMLError("it is nested too deeply")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _parsed(text: str) -> Any:
+    """Read YAML.
+
+    Raises:
+        ValueError: with one line that says why it cannot be read.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise ValueError(shortened(" ".join(str(error).split()))) from None
 
 
 def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> RunConfig:
@@ -395,9 +374,9 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         OSError: if the file cannot be read.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        values = _parsed(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold keys and values, as in configs/tsp_rdanet/gray.yaml.")
     for assignment in overrides:
@@ -410,10 +389,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
 
 
 # Pydantic names the chosen member of a union in the place of a problem.
-_MEMBERS = {
-    get_args(options.model_fields["name"].annotation)[0]
-    for options in (*get_args(get_args(Degradation)[0]), MultiStepOptions, CosineOptions)
-}
+_MEMBERS = {"multistep", "cosine"}
 
 
 def _in_words(problem) -> str:
@@ -425,10 +401,15 @@ def _in_words(problem) -> str:
     reason = {
         "extra_forbidden": "there is no such option",
         "missing": "it must be given",
-        "float_type": "it must be a number (write 2.0e-4: YAML reads 2e-4 as text)",
+        "float_type": "it must be a number",
         "union_tag_not_found": "it needs a `name`",
-    }.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    }.get(problem["type"], shortened(problem["msg"].removeprefix("Value error, ")))
     if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
         reason = f"there is no {context['tag']!r}; known: {context['expected_tags']}"
     return f"{place or 'config'}: {reason}"
+
+
+def shortened(text: str, limit: int = 200) -> str:
+    """Cut a text for a message of one line."""
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."

@@ -1,5 +1,6 @@
 """Parameters, operations, time and memory of a network, and the machine they were measured on."""
 
+import contextlib
 import importlib.metadata
 import math
 import os
@@ -113,6 +114,64 @@ def peak_memory() -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def available_memory() -> int | None:
+    """Return how many bytes this process may still take; `None` where the system does not tell.
+
+    That is what the machine has left, what the control groups of the process leave it (a
+    container, say), and what its own limit on address space does, whichever is least.
+    """
+    left = [*_machine_memory(), *_group_memory(), *_address_space()]
+    return max(min(left), 0) if left else None
+
+
+def _machine_memory():
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                yield int(line.split()[1]) * 1024
+
+
+def _address_space():
+    with contextlib.suppress(ImportError, OSError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+            yield limit - pages * resource.getpagesize()
+
+
+def _group_memory():
+    """What each control group that the process is in has left, of both versions of them."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0":
+                root, limit, used = "/sys/fs/cgroup", "memory.max", "memory.current"
+            elif "memory" in controllers.split(","):
+                root = "/sys/fs/cgroup/memory"
+                limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            else:
+                continue
+            group = Path(root, path.lstrip("/"))
+            for folder in (group, *group.parents):
+                # The group of a container may not be visible from inside by its own path.
+                with contextlib.suppress(OSError, ValueError):  # "max": no limit
+                    yield int((folder / limit).read_text()) - _unreclaimable(folder, used)
+                if folder == Path(root):
+                    break
+
+
+def _unreclaimable(folder, used):
+    """What a control group uses, without the files that the system would drop for it."""
+    cached = 0
+    for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines():
+        name, value = line.split()
+        if name in ("inactive_file", "total_inactive_file"):
+            cached = int(value)
+    return int((folder / used).read_text()) - cached
 
 
 # What the measured process runs: the module, and at its end the peak as the last line.

@@ -20,17 +20,17 @@ SOURCES = {  # folder -> package
 SCRIPTS = ("acceptance", "benchmarks", "examples", "tools")
 # Folders are in several places of the order where their modules are: the longest name counts.
 ORDER = [
-    {"config", "files", "image", "profiling"},
-    {"layers", "losses", "metrics", "keras_metrics", "weights"}
+    {"files", "image", "ownership", "profiling", "progress"},
+    {"layers", "losses", "metrics", "keras_metrics", "weights.origin"}
     | {
         f"inference.{name}" for name in ("image_function", "tiling", "self_ensemble", "noise_level")
     },
-    {"tasks", "runtimes"},
-    {"models", "data"},
+    {"tasks", "runtimes", "weights"},
+    {"models", "data", "config"},
     {"inference"},
     {"evaluation"},
     {"training", "export"},
-    {"cli", "__main__"},
+    {"api", "cli", "__main__"},
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
 

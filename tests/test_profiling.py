@@ -92,6 +92,22 @@ def test_peak_memory_sees_what_was_freed_but_not_what_the_parent_had():
     assert peak_memory() > 300 * 2**20
 
 
+def test_the_limit_of_a_process_is_its_available_memory():
+    code = """
+import resource
+from keras_rdanet.profiling import available_memory
+free = available_memory()
+resource.setrlimit(resource.RLIMIT_AS, (2**30, resource.RLIM_INFINITY))
+limited = available_memory()
+block = bytearray(2**28)
+print(free, limited, available_memory())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    free, limited, after = map(int, done.stdout.split())
+    assert 2**28 < limited < min(2**30, free)
+    assert limited - after == pytest.approx(2**28, rel=0.05)
+
+
 def test_peak_memory_of_a_module_comes_with_what_it_prints(tmp_path, monkeypatch):
     code = "import sys\nfilled = b'x' * int(sys.argv[1])\nprint('done')\nsys.exit()\n"
     (tmp_path / "hungry.py").write_text(code)

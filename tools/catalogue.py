@@ -1,6 +1,6 @@
 """Add trained weights to the package, and their cost and scores to its catalogue.
 
-    python tools/catalogue.py add RUN --tag awgn --task TEXT --data TEXT --terms TEXT
+    python tools/catalogue.py add RUN --tag awgn --description TEXT --data TEXT --license TEXT
     keras-rdanet evaluate --model NAME --data FOLDER --sigma 25 --json scores.json
     python tools/catalogue.py score scores.json ...
     python tools/catalogue.py readme
@@ -46,29 +46,33 @@ def main():
 @main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--tag", required=True, help="Second part of the name, after the dot, such as awgn.")
-@click.option("--task", required=True, help="What the weights are for, in words.")
-@click.option("--data", required=True, help="Training data, as text.")
-@click.option("--terms", required=True, help="Under which they may be used, in words.")
+@click.option("--description", required=True, help="What the weights are for, as a text.")
+@click.option("--data", required=True, help="The training data, as a text.")
+@click.option(
+    "--license", "license_", required=True, help="The conditions of their use, as a text."
+)
 @click.option("--config", required=True, type=FILE, help="The config of the run.")
 @click.option("--earlier", type=FOLDER, multiple=True, help="A run that this one started from.")
 @click.option("--best", is_flag=True, help="Take best.safetensors instead of the last weights.")
 @click.option("--default", is_flag=True, help="The preset's name alone means these weights.")
 @target
-def add(run, tag, task, data, terms, config, earlier, best, default, folder):
+def add(run, tag, description, data, license_, config, earlier, best, default, folder):
     """Write the weights of a training RUN as float16 into the package, with an entry."""
     trained = run / ("best.safetensors" if best else "weights.safetensors")
     metadata = store.read_metadata(trained)
     name = f"{metadata['preset']}.{tag}"
     file = folder / "files" / f"{name}.safetensors"
     file.parent.mkdir(exist_ok=True)
-    kept = {"preset": metadata["preset"], "overrides": metadata["overrides"], "task": task}
+    kept = {key: metadata[key] for key in ("preset", "overrides", "task")}
+    kept |= {"description": description, "license": license_, "training_data": data}
     store.write_tensors(file, store.read_tensors(trained), kept, "float16")
     model = registry.load(file)
     entry = catalogue.Entry(
         preset=metadata["preset"],
         tag=tag,
         overrides=metadata["overrides"],
-        task=task,
+        task=metadata["task"],
+        description=description,
         channels=model.channels,
         default=default,
         file=file.name,
@@ -76,7 +80,7 @@ def add(run, tag, task, data, terms, config, earlier, best, default, folder):
         bytes=file.stat().st_size,
         parameters=model.count_params(),
         data=data,
-        terms=terms,
+        license=license_,
         config=config.as_posix(),
         cost=_cost([*earlier, run]),
         created=date.today().isoformat(),

@@ -124,7 +124,7 @@ def describe(entry, seconds):
         "file": entry.file,
         "sha256": entry.sha256,
         "data": entry.data,
-        "terms": entry.terms,
+        "license": entry.license,
         "cost": entry.cost,
     }
 
@@ -194,7 +194,7 @@ def origins(rows):
         {
             "weights": row["name"],
             "data": row["data"],
-            "terms": row["terms"],
+            "license": row["license"],
             "megapixels seen": f"{row['cost']['pixels'] / 1e6:.0f}",
             "sha256": f"`{row['sha256']}`",
         }

@@ -5,36 +5,19 @@ import functools
 import keras
 import tensorflow as tf
 
-from keras_rdanet.config import Degradation, ImageOptions, RunConfig
+from keras_rdanet.config import ImageOptions, RunConfig
 from keras_rdanet.data import packed, pipeline, sources
+from keras_rdanet.image.source import Source
 from keras_rdanet.keras_metrics import PSNR
 from keras_rdanet.losses import RestorationLoss
 from keras_rdanet.models import registry
 from keras_rdanet.models.base import RestorationModel
-from keras_rdanet.tasks.bayer_mosaic import BayerMosaic
-from keras_rdanet.tasks.camera_noise import CameraNoise
-from keras_rdanet.tasks.gaussian_noise import GaussianNoise
-from keras_rdanet.tasks.jpeg import JPEG
-from keras_rdanet.tasks.motion_blur import MotionBlur
-from keras_rdanet.tasks.rain import Rain
-from keras_rdanet.tasks.super_resolution import SuperResolution
+from keras_rdanet.tasks.base import Task
 from keras_rdanet.training.distillation import init_student
 from keras_rdanet.training.mixup import mixup
-from keras_rdanet.training.optimizers import L2Adam
+from keras_rdanet.training.optimizers import Adam, AdamW, L2Adam
 from keras_rdanet.training.schedules import CosineWithWarmup, MultiStep
 from keras_rdanet.training.widening import widen
-
-# Name in a config -> what makes degraded patches; its arguments are the other options.
-DEGRADATIONS = {
-    "bayer_mosaic": BayerMosaic,
-    "bicubic": SuperResolution,
-    "camera_noise": CameraNoise,
-    "gaussian_noise": GaussianNoise,
-    "jpeg": JPEG,
-    "motion_blur": MotionBlur,
-    "rain_streaks": Rain,
-}
-_NEED_RGB = ("bayer_mosaic", "camera_noise")
 
 
 def build_model(config: RunConfig) -> RestorationModel:
@@ -97,11 +80,11 @@ def build_optimizer(config: RunConfig) -> keras.optimizers.Optimizer:
     if options.ema:
         kwargs |= {"use_ema": True, "ema_momentum": options.ema}
     if options.name == "adamw":
-        optimizer = keras.optimizers.AdamW(weight_decay=options.weight_decay, **kwargs)
+        optimizer = AdamW(weight_decay=options.weight_decay, **kwargs)
     elif options.l2:
         optimizer = L2Adam(l2=options.l2, **kwargs)
     else:
-        optimizer = keras.optimizers.Adam(**kwargs)
+        optimizer = Adam(**kwargs)
     if config.precision == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
@@ -147,25 +130,22 @@ def compile_model(model: RestorationModel, config: RunConfig) -> None:
     )
 
 
-def build_degradation(options: Degradation, model: RestorationModel) -> pipeline.Degrade:
-    """What makes the degraded patches of a network.
+def check_task(task: Task, model: RestorationModel) -> None:
+    """Refuse a task that degrades to images which the network does not take.
 
     Raises:
-        ValueError: if it makes images of a size or of colours that the network does not take.
+        ValueError: naming the task and what differs.
     """
-    arguments = options.model_dump(exclude={"name"})
-    scale = arguments.get("scale", 1)
-    if scale != model.scale:
+    if task.scale != model.scale:
         raise ValueError(
-            f"`degradation` {options.name} is of scale {scale}, "
+            f"`degradation` {task.name} is of scale {task.scale}, "
             f"but the network enlarges by {model.scale}; both must be the same."
         )
-    if options.name in _NEED_RGB and model.channels != 3:
-        raise ValueError(f"`degradation` {options.name} is of RGB images; take an RGB network.")
-    return DEGRADATIONS[options.name](**arguments)
+    if task.needs_rgb and model.channels != 3:
+        raise ValueError(f"`degradation` {task.name} is of RGB images; take an RGB network.")
 
 
-def open_source(options: ImageOptions, scale: int) -> sources.Source:
+def open_source(options: ImageOptions, scale: int) -> Source:
     """The images of `data` or of `mix`: a folder, a packed folder or pairs of a scale."""
     if options.layout is not None:
         return sources.layout(options.layout, options.train, split="train", scale=scale)
@@ -191,13 +171,13 @@ def build_batches(
             network, or the run is over.
     """
     parts = [(config.data, config.degradation), *((mix, mix.degradation) for mix in config.mix)]
-    opened = [
-        (open_source(images, model.scale), None if how is None else build_degradation(how, model))
-        for images, how in parts
-    ]
+    for _, task in parts:
+        if task is not None:
+            check_task(task, model)
+    opened = [(open_source(images, model.scale), task) for images, task in parts]
 
     def phase_batches(index, phase, done):
-        _check_patches(phase.patch_size, model, [degrade for _, degrade in opened])
+        _check_patches(phase.patch_size, model, [task for _, task in opened])
         sizes = [mix.patches(phase.batch_size) for mix in config.mix]
         sizes = [phase.batch_size - sum(sizes), *sizes]
         made = [
@@ -206,7 +186,7 @@ def build_batches(
                 patch_size=phase.patch_size,
                 batch_size=size,
                 channels=model.channels,
-                degrade=degrade,
+                degrade=task,
                 seed=config.seed + index + 1000 * number,
                 start_step=done,
                 steps=phase.steps - done,
@@ -215,7 +195,7 @@ def build_batches(
                 augment=config.data.augment,
                 scale=model.scale,
             )
-            for number, ((source, degrade), size) in enumerate(zip(opened, sizes, strict=True))
+            for number, ((source, task), size) in enumerate(zip(opened, sizes, strict=True))
         ]
         if len(made) == 1:
             return made[0]
@@ -240,16 +220,16 @@ def build_batches(
     return dataset.map(lambda degraded, target: (degraded, _targets(model, target))).prefetch(2)
 
 
-def _check_patches(patch_size, model, degradations):
+def _check_patches(patch_size, model, tasks):
     side = model.multiple * model.scale
     if patch_size % side or patch_size < model.min_size * model.scale:
         raise ValueError(
             f"`patch_size` {patch_size} does not suit the network: "
             f"its patches must be multiples of {side}, at least {model.min_size * model.scale}."
         )
-    for degrade in degradations:
-        if degrade is not None:  # Refuses a size here in clear words, in a pipeline in a traceback.
-            degrade(tf.zeros((1, patch_size, patch_size, model.channels)), tf.zeros(2, tf.int32))
+    for task in tasks:
+        if task is not None:  # Refuses a size here in clear words, in a pipeline in a traceback.
+            task(tf.zeros((1, patch_size, patch_size, model.channels)), tf.zeros(2, tf.int32))
 
 
 def _joined(*batches):

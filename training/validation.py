@@ -1,26 +1,23 @@
 """What a run is scored on while it trains."""
 
+import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from keras_rdanet.config import RunConfig
+from keras_rdanet.config import RunConfig, ValidationOptions
 from keras_rdanet.data import sources
-from keras_rdanet.evaluation import tasks
-from keras_rdanet.evaluation.protocols import (
-    EvaluationProtocol,
-    GaussianNoise,
-    Sample,
-    Synthetic,
-)
+from keras_rdanet.data.check import shared_images
+from keras_rdanet.data.sources import shorten
 from keras_rdanet.image.io import PictureHeader
+from keras_rdanet.image.source import Source
 from keras_rdanet.metrics import WINDOW_SIZE
 from keras_rdanet.models.base import RestorationModel
-from keras_rdanet.training.build import build_degradation
-
-# What runs over a range of levels are scored at, or at the nearest of their range.
-_BLIND_SIGMA = 25
-_BLIND_QUALITY = 10
+from keras_rdanet.tasks import registry
+from keras_rdanet.tasks.base import EvaluationProtocol
+from keras_rdanet.tasks.scoring import Sample
+from keras_rdanet.training.build import check_task, open_source
 
 
 def validation_set(
@@ -40,14 +37,8 @@ def validation_set(
     options = config.validation
     if options is None:
         return None
-    protocol = _protocol(config, options, model)
-    source: sources.Source
-    if options.layout is not None:
-        source = sources.layout(options.layout, options.data, split="test", scale=model.scale)
-    elif options.target is not None:
-        source = sources.pairs(options.data, options.target, model.scale)
-    else:
-        source = sources.folder(options.data)
+    protocol = _protocol(config, model)
+    source = _open(options, model)
     # What is left of the border and of the multiples of a scale must hold a window of SSIM.
     smallest = WINDOW_SIZE + 3 * protocol.scoring.crop_border
     middles = _Middles(source, options.crop, smallest)
@@ -64,7 +55,7 @@ class _Middles:
         smallest: Height and width of targets at least.
     """
 
-    source: sources.Source
+    source: Source
     size: int | None
     smallest: int
 
@@ -107,33 +98,37 @@ class _Middles:
         ]
 
 
-def _protocol(config, options, model):
-    how = config.validation_degradation
-    if how is None:
-        task = tasks.LAYOUTS.get(options.layout) or _task_of_pairs(config, model)
-        return tasks.pair_protocol(task, model.scale, tasks.CROP_BORDERS.get(options.layout))
-    degradation = build_degradation(how, model)
-    sigmas, qualities = [], []
-    if how.name == "gaussian_noise":
-        sigmas = [_level(how.sigma, _BLIND_SIGMA) if options.sigma is None else options.sigma]
-    if how.name == "jpeg":
-        qualities = [_level(how.quality, _BLIND_QUALITY)]
-    (protocol,) = tasks.clean_protocols(how.name, model.scale, sigmas, qualities)
-    if isinstance(protocol, Synthetic):
-        return replace(protocol, degradation=degradation)
-    if isinstance(protocol, GaussianNoise):
-        return replace(protocol, mean=how.mean)
-    return protocol
+def _open(options: ValidationOptions, model: RestorationModel) -> Source:
+    if options.layout is not None:
+        return sources.layout(options.layout, options.data, split="test", scale=model.scale)
+    if options.target is not None:
+        return sources.pairs(options.data, options.target, model.scale)
+    return sources.folder(options.data)
 
 
-def _level(value, blind):
-    return min(max(blind, value[0]), value[1]) if isinstance(value, tuple) else value
+def warn_of_shared_images(config: RunConfig, model: RestorationModel) -> None:
+    """Warn if images of validation are trained on, too."""
+    if config.validation is None:
+        return
+    validation = _open(config.validation, model)
+    trained = [open_source(images, model.scale) for images in (config.data, *config.mix)]
+    shared = shared_images(trained, validation)
+    if shared:
+        warnings.warn(
+            f"{len(shared)} of {len(validation)} validation images are trained on, too "
+            f"({shorten(shared, 3)}); `val_psnr` says little about other images."
+        )
 
 
-def _task_of_pairs(config, model):
-    """The task of pairs whose layout does not say it."""
-    if model.scale > 1:
-        return "bicubic"
-    if config.degradation is None or config.degradation.name == "gaussian_noise":
-        return "camera_noise"
-    return config.degradation.name
+def _protocol(config: RunConfig, model: RestorationModel) -> EvaluationProtocol:
+    options = config.validation
+    assert options is not None
+    if options.layout is not None:
+        owner, layout = registry.layout(options.layout)
+        return owner.pairs(model.scale, crop_border=layout.crop_border)
+    task: Any = config.validation_degradation
+    if task is None:
+        return registry.of_pairs(config.task, model.scale).pairs(model.scale)
+    check_task(task, model)
+    scored = replace(task, **options.level) if options.level else task.scored()
+    return scored.protocol()

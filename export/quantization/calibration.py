@@ -1,4 +1,4 @@
-"""Tiles of real pictures, degraded as inputs are, from which quantizers learn ranges."""
+"""Tiles of real pictures, degraded as inputs are, on which quantizers measure ranges."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_rdanet.data.pipeline import Degrade, batches
-from keras_rdanet.data.sources import Source
+from keras_rdanet.image.source import Source
 from keras_rdanet.tasks.gaussian_noise import GaussianNoise
 
 # Height and width of a tile, in pixels.
@@ -21,7 +21,7 @@ class CalibrationTiles:
     Args:
         degraded: `(N, side, side, C)` float32, nominally in `[0, 1]`, not clipped.
         target: What they were before, `(N, scale * side, scale * side, C)`, in `[0, 1]`.
-        sha256: Of the degraded tiles, in hexadecimal.
+        sha256: Hash of the degraded tiles, in hexadecimal.
     """
 
     degraded: np.ndarray

@@ -7,6 +7,18 @@ import click
 from keras_rdanet.cli.startup import load_tensorflow
 
 
+class _Task(click.ParamType):
+    name = "task"
+
+    def convert(self, value, param, ctx):
+        from keras_rdanet.tasks.registry import resolve
+
+        try:
+            return resolve(value)
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
 @click.command()
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
@@ -21,18 +33,20 @@ from keras_rdanet.cli.startup import load_tensorflow
 @click.option(
     "--dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
 )
-def convert(checkpoint, output, preset, overrides, dtype):
+@click.option(
+    "--task",
+    type=_Task(),
+    help="What the weights were trained for, gaussian_noise or bayer_mosaic for instance.",
+)
+def convert(checkpoint, output, preset, overrides, dtype, task):
     """Convert a .pth, .npz or .safetensors CHECKPOINT into OUTPUT, a .safetensors file.
 
-    Everything that takes the name of a model takes the file. The terms of the
-    checkpoint hold for it, too.
+    Everything that takes the name of a model takes the file. The license of the
+    checkpoint holds for it, too.
     """
     import yaml
 
-    load_tensorflow()
-    from keras_rdanet.models import registry
-    from keras_rdanet.weights.from_torch import from_torch
-    from keras_rdanet.weights.store import save_weights
+    from keras_rdanet import api
 
     if output.suffix != ".safetensors":
         raise click.UsageError(f"{output} must end in .safetensors.")
@@ -42,10 +56,8 @@ def convert(checkpoint, output, preset, overrides, dtype):
         raise click.UsageError("--set takes KEY=VALUE.")
     pairs = (override.split("=", 1) for override in overrides)
     values = {key: yaml.safe_load(text) for key, text in pairs}
-    # The tensors would fit a network with our additions as well, and give nonsense.
-    values = {**registry.network(preset).AS_PUBLISHED, **values}
-    model = registry.build(preset, **values)
-    report = from_torch(model, checkpoint)
-    metadata = {"preset": preset, "overrides": values, "task": f"converted from {checkpoint.name}"}
-    save_weights(model, output, metadata=metadata, dtype=dtype)
+    load_tensorflow()
+    report = api.convert(
+        checkpoint, output, preset=preset, task=task, overrides=values, dtype=dtype
+    )
     click.echo(f"{report}: {output}")

@@ -2,13 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import get_args
 
 import click
 
 from keras_rdanet.cli.startup import load_tensorflow
-from keras_rdanet.config import Layout
 from keras_rdanet.data import packed
+from keras_rdanet.tasks import registry
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -20,7 +19,7 @@ def _pair_options(command):
         click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout."),
         click.option(
             "--layout",
-            type=click.Choice(get_args(Layout)),
+            type=click.Choice(list(registry.layouts())),
             help="FOLDER holds pairs of a public set.",
         ),
         click.option(

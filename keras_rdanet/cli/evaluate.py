@@ -1,27 +1,33 @@
 """`keras-rdanet evaluate`: the scores of a model on a test set."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import click
 
+from keras_rdanet.cli.options import TaskName
 from keras_rdanet.cli.startup import quiet
-from keras_rdanet.config import Layout
+from keras_rdanet.tasks import registry
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER_OR_FILE = click.Path(exists=True, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 SHOWN_IMAGES = 15
-# Those of `keras_rdanet.evaluation.tasks`, which is heavier than --help should be.
-TASKS = (
-    "gaussian_noise",
-    "camera_noise",
-    "jpeg",
-    "bayer_mosaic",
-    "motion_blur",
-    "rain_streaks",
-    "bicubic",
-)
+MANY = "; may be given several times"
+
+
+def _task_options(command):
+    """Add the evaluation options of every task."""
+    for task in reversed(registry.TASKS.values()):
+        for option in reversed(task.evaluation_options):
+            kind: Any = click.FloatRange if option.kind == "number" else click.IntRange
+            command = click.option(
+                f"--{option.name.replace('_', '-')}",
+                type=kind(option.low, option.high),
+                multiple=option.many,
+                help=f"--task {task.name}: {option.help}{MANY if option.many else ''}.",
+            )(command)
+    return command
 
 
 class _Tile(click.ParamType):
@@ -52,37 +58,16 @@ class _Tile(click.ParamType):
 )
 @click.option(
     "--layout",
-    type=click.Choice(get_args(Layout)),
+    type=click.Choice(list(registry.layouts())),
     help="--data holds pairs, those of a public set.",
 )
 @click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout.")
 @click.option(
     "--task",
-    type=click.Choice(TASKS),
+    type=TaskName(),
     help="How images are degraded and scored; what the model was trained for, if it says so.",
 )
-@click.option(
-    "--sigma",
-    "sigmas",
-    type=click.FloatRange(min=0, min_open=True),
-    multiple=True,
-    help="Of gaussian_noise, in gray levels of 0-255; may be repeated; 15, 25 and 50 by default.",
-)
-@click.option(
-    "--mean", type=float, help="Of the noise of gaussian_noise, in gray levels; 0 by default."
-)
-@click.option(
-    "--quality",
-    "qualities",
-    type=click.IntRange(1, 100),
-    multiple=True,
-    help="Of jpeg; may be repeated; 10, 20, 30 and 40 by default.",
-)
-@click.option(
-    "--crop-border",
-    type=click.IntRange(min=0),
-    help="Of bicubic pairs: pixels not scored on every side; the scale by default.",
-)
+@_task_options
 @click.option("--baselines", is_flag=True, help="Noise: also score OpenCV, scikit-image and BM3D.")
 @click.option(
     "--self-ensemble", is_flag=True, help="Also score the mean over eight flips and turns."
@@ -111,10 +96,6 @@ def evaluate(
     layout,
     split,
     task,
-    sigmas,
-    mean,
-    qualities,
-    crop_border,
     baselines,
     self_ensemble,
     tile,
@@ -123,6 +104,7 @@ def evaluate(
     json_file,
     markdown_file,
     sheet_file,
+    **task_options,
 ):
     """Score a model by PSNR and SSIM: on clean images, which --task degrades, or on pairs.
 
@@ -134,7 +116,8 @@ def evaluate(
     if (layout and pairs) or (split and not layout):
         raise click.UsageError("--layout is of --data, and --split of --layout.")
     paired = bool(pairs or layout)
-    task = _task_of_options(task, sigmas, mean, qualities, crop_border, paired)
+    levels = {name: value for name, value in task_options.items() if value not in (None, ())}
+    task = _task_of_options(task, levels, paired)
     if sheet_file is not None:
         import numpy as np
 
@@ -143,38 +126,36 @@ def evaluate(
         # Fail before the work, not after it.
         check_target(sheet_file, PictureHeader(1, 1, 3, np.dtype("uint8"), has_alpha=False))
 
-    from keras_rdanet.evaluation import tasks
     from keras_rdanet.evaluation.comparison import Method, baseline_methods, compare
-    from keras_rdanet.evaluation.evaluate import open_identified
-    from keras_rdanet.evaluation.protocols import GaussianNoise
+    from keras_rdanet.evaluation.evaluate import open_identified, task_of
 
     # Whether a family's gray or RGB network is meant, the images say.
     channels = _source(data, pairs, layout, split, scale=None).headers(0)[-1].channels
     with quiet():
         function, details = open_identified(model, precision=precision, channels=channels)
     source = _source(data, pairs, layout, split, function.scale)
-    task = task or tasks.LAYOUTS.get(layout) or tasks.task_of(model, function)
-    if task in (None, "gaussian_noise") and paired:
-        task = "camera_noise"
-    if task is None:
+    if layout:
+        owner, published = registry.layout(layout)
+        task = task or owner.name
+        if published.crop_border is not None:
+            levels = {"crop_border": published.crop_border, **levels}
+    task = task or task_of(function)
+    if task is None and not paired:
         raise click.UsageError(f"{model} does not say what it was trained for; give a --task.")
-    if baselines and task not in ("gaussian_noise", "camera_noise"):
+    protocols = registry.protocols(task, function.scale, paired=paired, **levels)
+    if baselines and not registry.usual(task, function.scale).is_noise:
         raise click.UsageError(f"--baselines are denoisers; this is {task}.")
     if tile is None:
         whole = function.tile_shape is None and function.support != "nonlocal"
         tile = "off" if whole else "auto"
-    if paired:
-        border = tasks.CROP_BORDERS.get(layout) if crop_border is None else crop_border
-        protocols = [tasks.pair_protocol(task, function.scale, border)]
-    else:
-        protocols = tasks.clean_protocols(task, function.scale, sigmas, qualities, mean or 0.0)
     methods = [Method(function, tile=tile, details=details)]
     if self_ensemble:
         methods.append(Method(function, tile=tile, ensemble=True, details=details))
     comparisons = []
     for protocol in protocols:
-        sigma = protocol.sigma if isinstance(protocol, GaussianNoise) else None
-        others, missing = baseline_methods(sigma, function.channels) if baselines else ([], [])
+        others, missing = (
+            baseline_methods(protocol.noise_level, function.channels) if baselines else ([], [])
+        )
         comparisons.append(
             compare([*methods, *others], protocol, source, limit=limit, progress=True)
         )
@@ -198,20 +179,21 @@ def _source(data, pairs, layout, split, scale):
     return sources.folder(data, recursive=False)
 
 
-def _task_of_options(task, sigmas, mean, qualities, crop_border, paired):
-    """The task that --task or options of one task name; None if there are none."""
-    for option, given, owner in (
-        ("--sigma", sigmas, "gaussian_noise"),
-        ("--mean", mean is not None, "gaussian_noise"),
-        ("--quality", qualities, "jpeg"),
-        ("--crop-border", crop_border is not None, "bicubic"),
-    ):
-        if given and task not in (None, owner):
-            raise click.UsageError(f"{option} belongs to --task {owner}, not to {task}.")
-        if given and paired != (option == "--crop-border"):
-            raise click.UsageError(f"{option} is not of {'pairs' if paired else 'clean images'}.")
-        if given:
-            task = owner
+def _task_of_options(task, levels, paired):
+    """The task that --task or an option of one task names; None if there are none."""
+    for name in levels:
+        flag = f"--{name.replace('_', '-')}"
+        owner, option = next(
+            (one, option)
+            for one in registry.TASKS.values()
+            for option in one.evaluation_options
+            if option.name == name
+        )
+        if task not in (None, owner.name):
+            raise click.UsageError(f"{flag} belongs to --task {owner.name}, not to {task}.")
+        if paired != option.of_pairs:
+            raise click.UsageError(f"{flag} is not of {'pairs' if paired else 'clean images'}.")
+        task = owner.name
     return task
 
 

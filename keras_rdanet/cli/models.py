@@ -1,4 +1,4 @@
-"""`keras-rdanet models`: the weights that ship, what they reach and under which terms."""
+"""`keras-rdanet models`: the weights that ship, what they reach and their licenses."""
 
 import click
 
@@ -7,7 +7,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known, as JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
 def models(as_json, as_markdown):
-    """List the shipped weights: task, size, scores, terms."""
+    """List the shipped weights: task, size, scores, license."""
     import json
     from dataclasses import asdict
 
@@ -47,11 +47,11 @@ def row(entry) -> dict[str, str]:
     """One line of the tables."""
     return {
         "name": entry.name + (" *" if entry.default else ""),
-        "task": entry.task,
+        "description": entry.description,
         "parameters": f"{entry.parameters:,}",
         "size": f"{entry.bytes / 1e6:.2f} MB",
         "PSNR in dB at sigma or quality": scores(entry),
-        "terms": entry.terms,
+        "license": entry.license,
     }
 
 

@@ -6,51 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
 from keras_rdanet.image.io import SUFFIXES, PictureError, PictureHeader, probe_size, read_picture
-
-# Public set -> what its degraded files and its targets are called, without suffix, from
-# the set's folder on; upper and lower case alike. Partners have the same groups.
-LAYOUTS = {
-    "sidd": (r"(.*)noisy(_srgb.*)", r"(.*)gt(_srgb.*)"),
-    "polyu": (r"(?:.*/)?(.*)_real", r"(?:.*/)?(.*)_mean"),
-    "cc": (r"(?:.*/)?(.*)_real", r"(?:.*/)?(.*)_mean"),
-    "realsr_x2": (r"(.*)_lr2", r"(.*)_hr"),
-    "realsr_x3": (r"(.*)_lr3", r"(.*)_hr"),
-    "realsr_x4": (r"(.*)_lr4", r"(.*)_hr"),
-    "gopro": (r"(.*/)?blur/([^/]*)", r"(.*/)?sharp/([^/]*)"),
-    "rain100": (
-        r"((?:.*/)?)rain(?:y|/x2)?/(?:no)?rain-(\d+)(?:x2)?",
-        r"((?:.*?/)??)(?:norain/)?norain-(\d+)",
-    ),
-    "rain13k": (r"(.*/)?input/(.*)", r"(.*/)?target/(.*)"),
-}
-
-
-class Source(Protocol):
-    """Numbered images: each a target alone, or a degraded image and its target.
-
-    Sources are equal, and have the same hash, when they hold the same images.
-    """
-
-    @property
-    def paired(self) -> bool:
-        """Whether targets come with their degraded images."""
-
-    def __len__(self) -> int:
-        """Return the number of images or pairs."""
-
-    def name(self, index: int) -> str:
-        """Return what messages call an image."""
-
-    def headers(self, index: int) -> tuple[PictureHeader, ...]:
-        """Return the headers of what `read` returns."""
-
-    def read(self, index: int) -> tuple[np.ndarray, ...]:
-        """Return `(target,)` or `(degraded, target)`, each `(H, W, C)` as stored."""
+from keras_rdanet.tasks import registry
 
 
 @dataclass(frozen=True)
@@ -159,10 +120,10 @@ def layout(
     are left out.
 
     Args:
-        name: One of `LAYOUTS`: `sidd` (SIDD Medium or Small, sRGB), `polyu`
-            (its cropped images), `cc`, `realsr_x2` to `realsr_x4`, `gopro`,
-            `rain100` (Rain100L or H), `rain13k` (as MPRNet has it, `input` and
-            `target`).
+        name: A public set of a task, see `tasks.registry.layouts`: `sidd` (SIDD
+            Medium or Small, sRGB), `polyu` (its cropped images), `cc`,
+            `realsr_x2` to `realsr_x4`, `gopro`, `rain100` (Rain100L or H),
+            `rain13k` (as MPRNet has it, `input` and `target`).
         path: The set's folder, or one in it.
         split: Of sets with folders `train` and `test` below `path`, the
             images of one of them.
@@ -173,8 +134,8 @@ def layout(
         ValueError: if the name is unknown, there are no such files, or
             as in `pairs`.
     """
-    if name not in LAYOUTS:
-        raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}, got {name!r}.")
+    _, published = registry.layout(name)
+    patterns = (published.degraded, published.target)
     root = Path(path)
     degraded: dict[tuple, Path] = {}
     target: dict[tuple, Path] = {}
@@ -183,7 +144,7 @@ def layout(
         place = image.relative_to(root).with_suffix("").as_posix().lower()
         if split is not None and {"train": "test", "test": "train"}[split] in place.split("/"):
             continue
-        for pattern, found in zip(LAYOUTS[name], (degraded, target), strict=True):
+        for pattern, found in zip(patterns, (degraded, target), strict=True):
             match = re.fullmatch(pattern, place)
             if match is None:
                 continue

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from keras_rdanet.data.sources import Source
 from keras_rdanet.evaluation.baselines import baselines
 from keras_rdanet.evaluation.evaluate import Result, evaluate
-from keras_rdanet.evaluation.protocols import EvaluationProtocol
 from keras_rdanet.evaluation.report import cell, markdown_table
 from keras_rdanet.image.sheets import sheet
+from keras_rdanet.image.source import Source
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.tasks.base import EvaluationProtocol, Task
 
 # Side of the middle of an image that the sheet shows, and how many images of a protocol.
 CROP = 240
@@ -38,20 +38,15 @@ class Comparison:
     """The scores of several methods by one protocol.
 
     Args:
+        title: Protocol and how strongly it degrades.
         results: One a method.
         pictures: The middle of the first images, a row an image: input,
             methods, target, each with its caption.
     """
 
+    title: str
     results: tuple[Result, ...]
     pictures: tuple[list[tuple[str, np.ndarray]], ...]
-
-    @property
-    def title(self) -> str:
-        """Protocol and how strongly it degrades."""
-        protocol = self.results[0].protocol
-        levels = [key for key in ("sigma", "quality", "scale") if key in protocol]
-        return ", ".join([protocol["name"], *(f"{key} {protocol[key]:g}" for key in levels)])
 
     @property
     def input(self) -> str:
@@ -102,13 +97,15 @@ class Comparison:
 
 def compare(
     methods: Sequence[Method],
-    protocol: EvaluationProtocol,
+    protocol: EvaluationProtocol | Task,
     source: Source,
     *,
     limit: int | None = None,
     progress: bool = False,
 ) -> Comparison:
     """Score each method on the same degraded images; arguments as in `evaluate`."""
+    if isinstance(protocol, Task):
+        protocol = protocol.protocol()
     results, columns = [], []
     for method in methods:
         crops: list[tuple[np.ndarray, ...]] = []
@@ -131,7 +128,7 @@ def compare(
             )
         )
         columns.append(crops)
-    comparison = Comparison(tuple(results), ())
+    comparison = Comparison(protocol.title, tuple(results), ())
     return replace(comparison, pictures=tuple(_rows(comparison, columns)))
 
 

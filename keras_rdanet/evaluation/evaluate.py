@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from keras_rdanet.data.sources import Source
-from keras_rdanet.evaluation.protocols import EvaluationProtocol, Sample
 from keras_rdanet.evaluation.published_tiling import chop, four_tiles
-from keras_rdanet.files import file_sha256
+from keras_rdanet.image.source import Source
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.open import is_file, open_model
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import choose_tile, restore_tiled
 from keras_rdanet.profiling import environment
-from keras_rdanet.weights import catalogue
+from keras_rdanet.tasks.base import EvaluationProtocol, Task
+from keras_rdanet.tasks.registry import USUAL_ENLARGING
+from keras_rdanet.tasks.scoring import Sample
+from keras_rdanet.weights.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -111,17 +112,20 @@ def open_identified(
         which output is scored.
     """
     function = open_model(model, precision=precision, channels=channels)
-    if is_file(model):
-        name, sha256 = Path(model).name, file_sha256(model)
-    else:
-        entry = catalogue.resolve(function.name)
-        name, sha256 = entry.name, entry.sha256
-    return dataclasses.replace(function, name=name), {"sha256": sha256, "output": "last stage"}
+    origin = function.origin or Origin(function.name)
+    name = Path(model).name if is_file(model) else origin.name
+    details = {"sha256": origin.sha256, "output": "last stage"}
+    return dataclasses.replace(function, name=name), details
+
+
+def task_of(function: ImageFunction) -> str | None:
+    """Return the task that a model was trained for; what enlarges is for super-resolution."""
+    return USUAL_ENLARGING if function.scale > 1 else function.task
 
 
 def evaluate(
     function: ImageFunction,
-    protocol: EvaluationProtocol,
+    protocol: EvaluationProtocol | Task,
     source: Source,
     *,
     tile: str | int = "off",
@@ -135,12 +139,13 @@ def evaluate(
 
     Args:
         function: What restores; images are loaded with its number of channels.
-        protocol: How images are degraded; see `protocols`.
+        protocol: How images are degraded and scored: a task at one level, such as
+            `GaussianNoise(25)`, or what `tasks.registry.protocols` returns.
         source: The files; see `keras_rdanet.data.sources`.
         tile: `"off"` for whole images; a number or `"auto"` as in
             `inference.tiling.choose_tile`; `"four"` for the seams of the
-            original test code of TSP-RDANet (`protocols.four_tiles`), `"chop"`
-            for those of PANet and PA-EDSR (`inference.chop`).
+            original test code of TSP-RDANet (`published_tiling.four_tiles`), `"chop"`
+            for those of PANet and PA-EDSR (`evaluation.published_tiling`).
         ensemble: Whether to average over the eight flips and turns.
         limit: Take no more than this many images.
         details: What else identifies the method: hash, parameters.
@@ -149,9 +154,13 @@ def evaluate(
 
     Raises:
         ValueError: if function or options do not suit the protocol, or an
-            image cannot be read, restored or scored; the message names it.
+            image cannot be read, restored or scored; the message names it. All
+            headers are looked at before the first image is restored.
     """
+    if isinstance(protocol, Task):
+        protocol = protocol.protocol()
     _check_suits(function, protocol, source, tile, ensemble)
+    protocol.check(source, limit)
     function = padding_cells(function, protocol)
     restoring = self_ensemble(function) if ensemble else function
     count = min(len(source), limit or len(source))

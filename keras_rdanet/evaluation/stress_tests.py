@@ -8,6 +8,7 @@ from keras_rdanet.evaluation.evaluate import restore
 from keras_rdanet.image.color import luma
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.metrics import psnr
+from keras_rdanet.tasks import registry
 
 # A flat picture must come back with its mean, in gray levels.
 MAX_SHIFT = 2.0
@@ -78,7 +79,7 @@ class Finding:
 
 
 def run(function: ImageFunction, clean: np.ndarray | None = None) -> list[Finding]:
-    """Run `function` over the suite.
+    """Run `function` over the pictures, and over those of the task that it is for.
 
     Args:
         function: What restores, a network or an exported file.
@@ -87,16 +88,17 @@ def run(function: ImageFunction, clean: np.ndarray | None = None) -> list[Findin
     """
     return [
         judge(case, restore(function, case.image, tile="auto"))
-        for case in cases(function.channels, clean)
+        for case in cases(function.channels, clean, function.task)
     ]
 
 
-def cases(channels: int, clean: np.ndarray | None = None) -> list[Case]:
-    """Return the pictures of the suite for gray (1) or RGB (3).
+def cases(channels: int, clean: np.ndarray | None = None, task: str | None = None) -> list[Case]:
+    """Return the pictures for gray (1) or RGB (3).
 
     Args:
         channels: `1` or `3`; a gray suite holds the luma of the colours.
         clean: As in `run`.
+        task: Identifier of a task, whose own pictures are added.
     """
     scene = _scene() if clean is None else clean
     ramp = np.linspace(0, 255, 128)
@@ -112,6 +114,8 @@ def cases(channels: int, clean: np.ndarray | None = None) -> list[Case]:
         "1x4000 pixels": np.resize(scene[0], (1, 4000, scene.shape[-1])),
         "4000x1 pixels": np.resize(scene[0], (4000, 1, scene.shape[-1])),
     }
+    if task is not None:
+        pictures |= registry.get(task).stress_pictures(scene)
     flat = {
         name: np.broadcast_to(np.array(color), (64, 64, 3)) for name, color in FLAT_COLORS.items()
     }

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from keras_rdanet.weights.origin import Origin
+
 # Of the fields below, those that a network and all exports of it share.
 TRAITS = ("channels", "support", "radius", "scale", "multiple", "min_size", "bytes_per_pixel")
 
@@ -32,7 +34,7 @@ class ImageFunction:
             what `tile="auto"` divides its budget by.
         precision: What it computes in, `"float32"` or `"bfloat16"`; exports
             also say `"int8"` and the like.
-        task: What it was trained for, if it says, as `evaluation.tasks` calls it.
+        origin: The network, the weights and the task behind it; `None` if unknown.
     """
 
     function: Callable[[np.ndarray], np.ndarray]
@@ -46,11 +48,16 @@ class ImageFunction:
     tile_shape: tuple[int, int] | None = None
     bytes_per_pixel: int | None = None
     precision: str = "float32"
-    task: str | None = None
+    origin: Origin | None = None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Restore `(N, H, W, channels)` float32 images."""
         return self.function(images)
+
+    @property
+    def task(self) -> str | None:
+        """What it was trained for, an identifier of the task registry; `None` if unknown."""
+        return self.origin.task if self.origin else None
 
 
 def traits(source: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What all networks share."""
 
+from dataclasses import replace
 from typing import Literal
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 
 from keras_rdanet.inference.image_function import ImageFunction, traits
 from keras_rdanet.layers.native import native_forms
+from keras_rdanet.weights.origin import Origin
 
 
 class RestorationModel(keras.Model):
@@ -22,6 +24,8 @@ class RestorationModel(keras.Model):
         AS_PUBLISHED: Arguments of the original code, where presets may differ.
         support, radius, multiple, min_size, scale: See `ImageFunction`.
         bytes_per_pixel: Working memory for an input pixel in float32, measured.
+        origin: The preset, the weights and their task; `None` for a network
+            that was made by its constructor instead of from a preset.
     """
 
     PRESETS: dict[str, dict] = {}
@@ -34,6 +38,7 @@ class RestorationModel(keras.Model):
     scale = 1
     bytes_per_pixel: int | None = None
     channels: int
+    origin: Origin | None = None
 
     @classmethod
     def from_preset(cls, name, **overrides):
@@ -46,17 +51,27 @@ class RestorationModel(keras.Model):
             raise ValueError(
                 f"{cls.__name__} has no preset {name!r}; known: {sorted(cls.PRESETS)}."
             )
-        unknown = sorted(set(overrides) - set(cls.PRESETS[name]) - {"initialization", "name"})
+        preset = cls.PRESETS[name]
+        unknown = sorted(set(overrides) - set(preset) - {"initialization", "name"})
         if unknown:
-            raise ValueError(
-                f"Preset {name!r} takes no {unknown}; known: {sorted(cls.PRESETS[name])}."
-            )
-        return cls(**{**cls.PRESETS[name], **overrides})
+            raise ValueError(f"Preset {name!r} takes no {unknown}; known: {sorted(preset)}.")
+        model = cls(**{**preset, **overrides})
+        differing = {k: v for k, v in overrides.items() if k in preset and v != preset[k]}
+        model.origin = Origin(name, differing)
+        return model
 
     @property
     def stages(self):
         """Names of the supervised outputs, last one last; empty for a single output."""
         return list(self.output) if isinstance(self.output, dict) else []
+
+    def make_train_function(self, force=False):
+        """Make what runs a step of training, after which the weights are in no file."""
+        if self.origin is not None:
+            self.origin = replace(
+                self.origin, weights=None, sha256=None, description=None, training_data=None
+            )
+        return super().make_train_function(force)
 
     def image_function(self, name=None):
         """This network as a function on NumPy batches; the last stage is the result.
@@ -75,5 +90,6 @@ class RestorationModel(keras.Model):
             function=restore,
             name=name or self.name,
             precision=self.dtype_policy.compute_dtype,
+            origin=self.origin,
             **traits(self),
         )

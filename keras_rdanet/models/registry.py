@@ -1,7 +1,6 @@
 """From names to networks."""
 
 import importlib
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -97,19 +96,17 @@ def load(name: str | Path, *, precision: str = "float32") -> RestorationModel:
         OSError: if the file cannot be read.
     """
     if str(name).endswith(".safetensors"):
-        header = store.read_metadata(name)
-        model = build(header["preset"], precision=precision, **header["overrides"])
+        origin = catalogue.origin_of(name)
+        model = build(origin.preset, precision=precision, **origin.overrides)
         store.load_weights(model, name)
+        model.origin = origin
         return model
     entry = catalogue.resolve(str(name))
     model = build(entry.preset, precision=precision, **entry.overrides)
-    store.load_weights(model, catalogue.path(entry), sha256=entry.sha256)
+    catalogue.load_weights(model, entry)
     return model
 
 
 def image_function(name: str | Path, precision: str | None = None) -> ImageFunction:
     """A trained network as a function from images to images; as in `load`, `None` is float32."""
-    function = load(name, precision=precision or "float32").image_function(name=str(name))
-    if str(name).endswith(".safetensors"):
-        function = replace(function, task=store.read_metadata(name).get("task"))
-    return function
+    return load(name, precision=precision or "float32").image_function(name=str(name))

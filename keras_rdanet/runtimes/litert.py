@@ -21,7 +21,7 @@ def open_file(
     Args:
         path: The file.
         precision: What the file computes in, or `None`.
-        threads: For the interpreter; by default all usable cores.
+        threads: Number of threads of the interpreter; by default all usable cores.
 
     Raises:
         ValueError: if the file is damaged or was not written by keras-rdanet,
@@ -67,7 +67,7 @@ def open_file(
             )
         return np.concatenate([restore_one(images[i : i + 1]) for i in range(len(images))])
 
-    return meta.image_function(metadata, restore, path.name, precision)
+    return meta.image_function(metadata, restore, path, precision)
 
 
 def _text(content: bytes, path: Path) -> bytes:

@@ -4,16 +4,25 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
 from keras_rdanet import __version__
 from keras_rdanet.files import file_sha256
 from keras_rdanet.inference.image_function import ImageFunction, traits
-from keras_rdanet.weights import catalogue
+from keras_rdanet.weights.origin import Origin
+from keras_rdanet.weights.store import told_apart
 
 # The name of the text in every format: a file, a buffer or a property.
 FILE_NAME = "keras_rdanet.json"
@@ -30,6 +39,17 @@ VARIANTS = {
 }
 
 
+def _known_task(task: Any) -> Any:
+    """The identifier of a task, also for a name of version 0.1.0; `None` for unknown ones."""
+    return told_apart(task)["task"] if isinstance(task, str) else task
+
+
+def _check_variant(variant: str) -> str:
+    if variant not in VARIANTS:
+        raise ValueError(f"must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    return variant
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 class ExportMetadata:
     """An exported network in words and numbers.
@@ -39,10 +59,11 @@ class ExportMetadata:
         overrides: Constructor arguments that differ from the preset.
         weights: Full name of the weights in the catalogue, or of their file;
             `None` for a network that was not trained.
-        sha256: Of the weights file, in hexadecimal; `None` without weights.
-        task: What the weights were trained for, a task of
-            `keras_rdanet.evaluation.tasks`; `None` if that is not known.
-        terms: Under which the weights may be used, if known.
+        sha256: Hash of the weights file, in hexadecimal; `None` without weights.
+        task: What the weights were trained for, an identifier of
+            `keras_rdanet.tasks.registry`; `None` if that is not known.
+        license: Conditions under which the weights may be used, if known;
+            version 0.1.0 called them `terms`.
         channels, scale, support, radius, multiple, min_size, tile_shape,
             bytes_per_pixel: See `ImageFunction`.
         variant: One of `VARIANTS`.
@@ -55,8 +76,8 @@ class ExportMetadata:
     overrides: dict[str, Any]
     weights: str | None
     sha256: str | None
-    task: str | None
-    terms: str | None
+    task: Annotated[str | None, BeforeValidator(_known_task)]
+    license: Annotated[str | None, Field(validation_alias=AliasChoices("license", "terms"))]
     channels: Literal[1, 3]
     scale: int
     support: Literal["local", "global_pool", "nonlocal"]
@@ -65,7 +86,7 @@ class ExportMetadata:
     min_size: int
     tile_shape: tuple[int, int] | None
     bytes_per_pixel: int | None
-    variant: Literal["fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8"]
+    variant: Annotated[str, AfterValidator(_check_variant)]
     version: str
     fine_tuned: int = 0
 
@@ -99,33 +120,30 @@ def from_json(text: str | bytes) -> ExportMetadata:
         ) from error
 
 
-def describe(
-    model,
-    preset: str,
-    *,
-    overrides: dict | None = None,
-    weights: str | Path | None = None,
-    task: str | None = None,
-) -> ExportMetadata:
+def describe(model, preset: str | None = None, *, overrides: dict | None = None) -> ExportMetadata:
     """Describe a network that is about to be exported, in variant `"fp32"` and of any size.
 
     Args:
-        model: The network, a `RestorationModel`.
-        preset: Its preset.
-        overrides: What differs from the preset.
-        weights: Name in the catalogue or path of a `.safetensors` file its
-            weights came from; `None` if it was not trained.
-        task: What they were trained for.
+        model: The network, a `RestorationModel`, whose `origin` says the rest.
+        preset: Preset of a network that has no `origin`.
+        overrides: What differs from that preset.
 
     Raises:
-        ValueError: if there are no such weights.
-        OSError: if their file cannot be read.
+        ValueError: if the network has no `origin` and no preset is given.
     """
+    origin = model.origin if preset is None else Origin(preset, overrides or {})
+    if origin is None:
+        raise ValueError(
+            f"{model.name} was made by its class, so nothing says how to make it again; make it "
+            "with `keras_rdanet.create_model`."
+        )
     return ExportMetadata(
-        preset=preset,
-        overrides=dict(overrides or {}),
-        **_origin(weights),
-        task=task,
+        preset=origin.preset,
+        overrides=dict(origin.overrides),
+        weights=origin.weights,
+        sha256=origin.sha256,
+        task=origin.task,
+        license=origin.license,
         tile_shape=None,
         variant="fp32",
         **traits(model),
@@ -136,22 +154,24 @@ def describe(
 def image_function(
     metadata: ExportMetadata,
     function: Callable[[np.ndarray], np.ndarray],
-    name: str,
+    path: Path,
     precision: str | None = None,
 ) -> ImageFunction:
-    """Make the image function of an exported file.
+    """Make the image function of an exported file, whose `origin` has the hash of that file.
 
     Args:
-        metadata: Of the file.
+        metadata: What the file says about itself.
         function: Runs it, `(N, H, W, channels)` float32 to the restored
             images, float32.
-        name: What reports call it.
+        path: The file; reports call the function by its name.
         precision: What the caller asked for, if anything.
 
     Raises:
         ValueError: if the file computes in another precision.
+        OSError: if the file cannot be read.
     """
     own = VARIANTS[metadata.variant]
+    name = path.name
     if precision not in (None, own):
         raise ValueError(
             f"{name} computes in {own}, not in {precision}; leave the precision to it."
@@ -161,17 +181,13 @@ def image_function(
         name=name,
         tile_shape=metadata.tile_shape,
         precision=own,
-        task=metadata.task,
+        origin=Origin(
+            preset=metadata.preset,
+            overrides=metadata.overrides,
+            weights=metadata.weights,
+            sha256=file_sha256(path),
+            task=metadata.task,
+            license=metadata.license,
+        ),
         **traits(metadata),
     )
-
-
-def _origin(weights):
-    """Where weights came from, as fields of `ExportMetadata`."""
-    if weights is None:
-        return {"weights": None, "sha256": None, "terms": None}
-    if str(weights).endswith(".safetensors"):
-        sha256 = file_sha256(weights)
-        return {"weights": Path(weights).name, "sha256": sha256, "terms": None}
-    entry = catalogue.resolve(str(weights))
-    return {"weights": entry.name, "sha256": entry.sha256, "terms": entry.terms}

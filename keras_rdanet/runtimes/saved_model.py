@@ -34,7 +34,7 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
         serve = loaded.signatures["serving_default"]
         return serve(degraded=tf.constant(images, tf.float32))["restored"].numpy()
 
-    return meta.image_function(metadata, restore, path.name, precision)
+    return meta.image_function(metadata, restore, path, precision)
 
 
 def read_metadata(path: Path) -> meta.ExportMetadata:

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_rdanet.tasks.base import Layout, Task
 from keras_rdanet.tasks.bayer_mosaic import bayer_masks
 from keras_rdanet.tasks.grain import check_grain, coarsen
 from keras_rdanet.tasks.jpeg import JPEG
-from keras_rdanet.tasks.ranges import Range, WholeRange, check_range, draw
+from keras_rdanet.tasks.ranges import Range, WholeRange, check_option, draw
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -35,7 +36,7 @@ _RGB_TO_XYZ = [
 
 
 @dataclass(frozen=True)
-class CameraNoise:
+class CameraNoise(Task):
     """Camera noise for a training pipeline, a pure function of its seed.
 
     Every sample of a batch gets a sensor of its own: colours, white balance,
@@ -82,11 +83,21 @@ class CameraNoise:
     jpeg_quality: WholeRange | None = None
     grain: Range = 1.0
 
+    name = "camera_noise"
+    title = "synthetic camera noise"
+    needs_rgb = True
+    is_noise = True
+    layouts = {
+        "sidd": Layout(r"(.*)noisy(_srgb.*)", r"(.*)gt(_srgb.*)"),
+        "polyu": Layout(r"(?:.*/)?(.*)_real", r"(?:.*/)?(.*)_mean"),
+        "cc": Layout(r"(?:.*/)?(.*)_real", r"(?:.*/)?(.*)_mean"),
+    }
+
     def __post_init__(self):
-        check_grain(self.grain)
-        check_range("shot", self.shot, "a variance above 0, at most 1", low=1e-30, high=1)
+        check_option(self, "shot", "a variance above 0, at most 1", low=1e-30, high=1)
+        check_grain(self)
         if self.jpeg_quality is not None:
-            JPEG(self.jpeg_quality)
+            check_option(self, "jpeg_quality", "an integer of 1-100", 1, 100, whole=True)
 
     def __call__(self, target: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
         """Return the noisy batch of `target`."""

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from keras_rdanet.tasks.motion_blur import filter_each
-from keras_rdanet.tasks.ranges import Range, check_range, draw
+from keras_rdanet.tasks.filtering import filter_each
+from keras_rdanet.tasks.ranges import Range, check_option, draw
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 _CUBIC = (-1.0, 0.0)
 
 
-def check_grain(grain: Range) -> None:
-    """Raise a `ValueError` unless `grain` is a number of 1 to 8, or a range of them."""
-    check_range("grain", grain, "a number of pixels from 1 to 8", low=1, high=8)
+def check_grain(task: Any) -> None:
+    """Raise a `ValueError` unless the option `grain` is a number of 1 to 8, or a range of them."""
+    check_option(task, "grain", "a number of pixels from 1 to 8", low=1, high=8)
 
 
 def coarsen(noise: "tf.Tensor", grain: Range, seed: "tf.Tensor") -> "tf.Tensor":

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from keras_rdanet.tasks.ranges import Range, check_range, draw
+from keras_rdanet.tasks.base import Layout, Task
+from keras_rdanet.tasks.filtering import filter_each
+from keras_rdanet.tasks.ranges import Range, check_option, draw
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -14,14 +16,14 @@ _STEPS_PER_PIXEL = 4  # of the path, so that it has no gaps
 
 
 @dataclass(frozen=True)
-class MotionBlur:
+class MotionBlur(Task):
     """Motion blur for a training pipeline, a pure function of its seed.
 
     Every sample of a batch is blurred along a path of its own, in a random
     direction and at a constant speed.
 
     Args:
-        length: Of the path in pixels; or a range `(low, high)`.
+        length: Length of the path in pixels; or a range `(low, high)`.
         bend: How much the direction changes on the way: the deviation of its
             random walk from start to end, in degrees; or a range. `0` makes
             straight paths.
@@ -43,9 +45,14 @@ class MotionBlur:
     length: Range = (5, 25)
     bend: Range = (0, 120)
 
+    name = "motion_blur"
+    title = "synthetic motion blur"
+    pairs_title = "blur pairs"
+    layouts = {"gopro": Layout(r"(.*/)?blur/([^/]*)", r"(.*/)?sharp/([^/]*)")}
+
     def __post_init__(self):
-        check_range("length", self.length, "a number of pixels >= 0", low=0)
-        check_range("bend", self.bend, "a number of degrees >= 0", low=0)
+        check_option(self, "length", "a number of pixels >= 0", low=0)
+        check_option(self, "bend", "a number of degrees >= 0", low=0)
 
     def __call__(self, target: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
         """Return the blurred batch of `target`."""
@@ -98,36 +105,3 @@ def motion_kernels(
     grid = tf.range(-radius, radius + 1, dtype=tf.float32)
     shares = tf.nn.relu(1 - tf.abs(path[..., None] - grid))
     return tf.einsum("bty,btx->byx", shares[:, :, 0], shares[:, :, 1]) / steps
-
-
-def filter_each(images: "tf.Tensor", kernels: "tf.Tensor") -> "tf.Tensor":
-    """Filter every image with its own kernel.
-
-    Args:
-        images: `(B, H, W, C)` float32.
-        kernels: `(B, K, K)` float32, `K` odd and known.
-
-    Returns:
-        Same shape as the images, borders mirrored, the border pixel included.
-
-    Raises:
-        ValueError: if half a kernel is larger than the images.
-    """
-    import tensorflow as tf
-
-    size, radius = kernels.shape[1], kernels.shape[1] // 2
-    sides = [side for side in images.shape[1:3] if side is not None]
-    if any(side < radius for side in sides):
-        raise ValueError(
-            f"Kernels of {size}x{size} pixels are too large for images of "
-            f"{images.shape[2]}x{images.shape[1]}; take larger patches or shorter paths."
-        )
-    batch, height, width, channels = tf.unstack(tf.shape(images))
-    padded = tf.pad(images, [[0, 0], [radius, radius], [radius, radius], [0, 0]], "SYMMETRIC")
-    # One image whose channels are those of all images: each has its filter.
-    rows, columns = height + 2 * radius, width + 2 * radius
-    planes = tf.reshape(tf.transpose(padded, [1, 2, 0, 3]), [1, rows, columns, batch * channels])
-    filters = tf.repeat(tf.transpose(kernels, [1, 2, 0]), channels, axis=2)[..., None]
-    filtered = tf.nn.depthwise_conv2d(planes, filters, [1, 1, 1, 1], "VALID")
-    filtered = tf.reshape(filtered, [height, width, batch, channels])
-    return tf.ensure_shape(tf.transpose(filtered, [2, 0, 1, 3]), images.shape)

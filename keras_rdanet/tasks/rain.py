@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from keras_rdanet.tasks.motion_blur import filter_each, motion_kernels
-from keras_rdanet.tasks.ranges import Range, check_range, draw
+from keras_rdanet.tasks.base import Layout, Pairs, Task
+from keras_rdanet.tasks.filtering import filter_each
+from keras_rdanet.tasks.motion_blur import motion_kernels
+from keras_rdanet.tasks.ranges import Range, check_option, draw
+from keras_rdanet.tasks.scoring import Scoring
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
 @dataclass(frozen=True)
-class Rain:
+class Rain(Task):
     """Synthetic rain for a training pipeline, a pure function of its seed.
 
     Drops on random pixels, each of its own brightness, are drawn out into
@@ -21,10 +24,10 @@ class Rain:
 
     Args:
         density: Streaks per pixel; or a range `(low, high)`.
-        length: Of a streak in pixels; or a range.
-        angle: From falling straight down, in degrees; positive falls towards
+        length: Length of a streak in pixels; or a range.
+        angle: Angle to falling straight down, in degrees; positive falls towards
             the right; or a range.
-        strength: Of the brightest streak, of white; or a range.
+        strength: Brightness of the brightest streak, white is 1; or a range.
 
     Called with a float32 batch `(B, H, W, C)` in `[0, 1]` and a seed, two
     integers, it returns the rainy batch: same shape, float32, clipped to `[0, 1]`.
@@ -43,11 +46,32 @@ class Rain:
     angle: Range = (-30, 30)
     strength: Range = (0.2, 0.8)
 
+    name = "rain"
+    title = "synthetic rain"
+    pairs_title = "rain pairs"
+    layouts = {
+        "rain100": Layout(
+            r"((?:.*/)?)rain(?:y|/x2)?/(?:no)?rain-(\d+)(?:x2)?",
+            r"((?:.*?/)??)(?:norain/)?norain-(\d+)",
+        ),
+        "rain13k": Layout(r"(.*/)?input/(.*)", r"(.*/)?target/(.*)"),
+    }
+
     def __post_init__(self):
-        check_range("density", self.density, "a number of 0-1", low=0, high=1)
-        check_range("length", self.length, "a number of pixels >= 0", low=0)
-        check_range("angle", self.angle, "a number of degrees from -90 to 90", low=-90, high=90)
-        check_range("strength", self.strength, "a number of 0-1", low=0, high=1)
+        check_option(self, "density", "a number of 0-1", low=0, high=1)
+        check_option(self, "length", "a number of pixels >= 0", low=0)
+        check_option(self, "angle", "a number of degrees from -90 to 90", low=-90, high=90)
+        check_option(self, "strength", "a number of 0-1", low=0, high=1)
+
+    @property
+    def scoring(self) -> Scoring:
+        """On Y rounded to 8 bits, as papers on rain score, by MATLAB's rgb2ycbcr."""
+        return Scoring("rounded")
+
+    @classmethod
+    def pairs(cls, scale: int = 1, *, crop_border: int | None = None) -> Pairs:
+        """Return the protocol that scores pairs, on Y rounded to 8 bits."""
+        return Pairs(cls.pairs_title, scale, Scoring("rounded", crop_border or 0))
 
     def __call__(self, target: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
         """Return the rainy batch of `target`."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -35,9 +35,44 @@ def check_range(
     """
     ends = _ends(value)
     kind = Integral if whole else Real
-    numbers = len(ends) in (1, 2) and all(isinstance(end, kind) for end in ends)
+    numbers = len(ends) in (1, 2) and all(
+        isinstance(end, kind) and not isinstance(end, bool) for end in ends
+    )
     if not numbers or not low <= ends[0] <= ends[-1] <= high or not all(map(math.isfinite, ends)):
         raise ValueError(f"`{name}` must be {what} or a range (low, high), got {value!r}.")
+
+
+def check_option(
+    task: Any,
+    name: str,
+    what: str,
+    low: float = -math.inf,
+    high: float = math.inf,
+    whole: bool = False,
+) -> None:
+    """Check an option of a frozen task as `check_range` does, and make a tuple of a list."""
+    value = getattr(task, name)
+    check_range(name, value, what, low, high, whole)
+    if isinstance(value, list):
+        object.__setattr__(task, name, tuple(value))
+
+
+def fixed(name: str, value: Any) -> Any:
+    """Return the one value of an option, for scoring.
+
+    Raises:
+        ValueError: if it is a range.
+    """
+    low, high = _ends(value)[0], _ends(value)[-1]
+    if low != high:
+        raise ValueError(f"Images are scored at one `{name}`, not at the range {value}.")
+    return low
+
+
+def nearest(value: Any, wanted: Any) -> Any:
+    """Return the value of a number or a range that is nearest to the wanted one."""
+    ends = _ends(value)
+    return min(max(wanted, ends[0]), ends[-1])
 
 
 def draw(value: Range, images: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":

@@ -5,11 +5,13 @@ from the training config and the output of `keras-rdanet evaluate`.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
-from keras_rdanet.files import file_sha256, replacing
+from keras_rdanet.files import file_sha256, write_text
+from keras_rdanet.weights import store
+from keras_rdanet.weights.origin import Origin
 
 FOLDER = Path(str(resources.files("keras_rdanet.weights")))
 
@@ -24,14 +26,15 @@ class Entry:
     Args:
         preset: Name of the network's configuration.
         tag: What it was trained for, `"awgn"` say.
-        task: In words.
+        task: What they restore from, an identifier of `keras_rdanet.tasks.registry`.
+        description: The same in words, with its range.
         channels: `1` for gray, `3` for RGB.
         default: Whether the preset's name alone means these weights.
         file: Name of the file in the folder `files`.
         sha256, bytes: Of the file.
         parameters: How many numbers the file holds.
         data: What the weights were trained on.
-        terms: Under which the weights may be used; they follow the data.
+        license: Conditions under which the weights may be used; they follow the data.
         config: The training config, relative to the source tree.
         cost: What training took: pixels seen, hours, devices.
         overrides: Constructor arguments that differ from the preset.
@@ -43,7 +46,8 @@ class Entry:
 
     preset: str
     tag: str
-    task: str
+    task: str | None
+    description: str
     channels: int
     default: bool
     file: str
@@ -51,7 +55,7 @@ class Entry:
     bytes: int
     parameters: int
     data: str
-    terms: str
+    license: str
     config: str
     created: str
     cost: dict = field(default_factory=dict)
@@ -64,6 +68,20 @@ class Entry:
         """`PRESET.TAG`, which never changes its meaning."""
         return f"{self.preset}.{self.tag}"
 
+    @property
+    def origin(self) -> Origin:
+        """What a model with these weights is."""
+        return Origin(
+            preset=self.preset,
+            overrides=self.overrides,
+            weights=self.name,
+            sha256=self.sha256,
+            task=self.task,
+            description=self.description,
+            license=self.license,
+            training_data=self.data,
+        )
+
 
 def list_models(folder: Path = FOLDER) -> list[Entry]:
     """All sets of weights that ship with the package, in the order of the catalogue.
@@ -72,7 +90,15 @@ def list_models(folder: Path = FOLDER) -> list[Entry]:
         folder: Where `catalogue.json` and `files` are.
     """
     listed = json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))["weights"]
-    return [Entry(**{**fields, "scores": tuple(fields["scores"])}) for fields in listed]
+    return [Entry(**{**_current(fields), "scores": tuple(fields["scores"])}) for fields in listed]
+
+
+def _current(fields: dict) -> dict:
+    """The fields of an entry under the names of this version."""
+    fields = dict(fields)
+    if "terms" in fields:
+        fields["license"] = fields.pop("terms")
+    return {**fields, **store.told_apart(fields["task"], fields.get("description"))}
 
 
 def resolve(name: str, folder: Path = FOLDER) -> Entry:
@@ -92,6 +118,41 @@ def resolve(name: str, folder: Path = FOLDER) -> Entry:
 def path(entry: Entry, folder: Path = FOLDER) -> Path:
     """Where the weights file of an entry lies."""
     return folder / "files" / entry.file
+
+
+def load_weights(model, entry: Entry, folder: Path = FOLDER) -> None:
+    """Set the weights of a network that an entry is of, and its `origin`.
+
+    Raises:
+        ValueError: if the file is not the one it was, or does not fit the network.
+        OSError: if it cannot be read.
+    """
+    store.load_weights(model, path(entry, folder), sha256=entry.sha256)
+    model.origin = entry.origin
+
+
+def origin_of(file: str | Path) -> Origin:
+    """What a `.safetensors` file is; of a copy of one that ships, all that the catalogue knows.
+
+    Raises:
+        ValueError: if the file was not written by `store.save_weights`.
+        OSError: if it cannot be read.
+    """
+    metadata = store.read_metadata(file)
+    name, sha256 = Path(file).name, file_sha256(file)
+    for entry in list_models():
+        if entry.sha256 == sha256:
+            return replace(entry.origin, weights=name)
+    return Origin(
+        preset=metadata["preset"],
+        overrides=metadata["overrides"],
+        weights=name,
+        sha256=sha256,
+        task=metadata["task"],
+        description=metadata["description"],
+        license=metadata.get("license"),
+        training_data=metadata.get("training_data"),
+    )
 
 
 def verify(entry: Entry, folder: Path = FOLDER) -> None:
@@ -123,5 +184,4 @@ def add(entry: Entry, folder: Path = FOLDER) -> None:
         raise ValueError(f"{rivals[0]} is already the default of {entry.preset}.")
     entries = sorted([*others, entry], key=lambda known: known.name)
     text = json.dumps({"weights": [asdict(known) for known in entries]}, indent=2)
-    with replacing(folder / "catalogue.json") as temporary:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+    write_text(folder / "catalogue.json", f"{text}\n")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_rdanet.files import file_sha256, replacing
+from keras_rdanet.files import file_sha256, write_bytes
+from keras_rdanet.tasks import registry as tasks
 
 FORMAT_VERSION = 1
 METADATA_KEY = "keras-rdanet"
@@ -22,6 +23,12 @@ MAX_HEADER_BYTES = 2**20
 # A network is built before its shapes can be compared, so a file must not ask for a huge one.
 MAX_OVERRIDE = 512
 
+# What version 0.1.0 wrote as the task of the weights that ship.
+_TASKS_IN_PROSE = {
+    "blind Gaussian denoising, sigma 0-50": "gaussian_noise",
+    "camera noise of processed photos": "camera_noise",
+    "JPEG artefacts, quality 10-40": "jpeg",
+}
 _NAMES = {"F32": "float32", "F16": "float16"}  # safetensors' names of the dtypes
 
 
@@ -32,11 +39,14 @@ def save_weights(model, path, *, metadata: Mapping, dtype: str = "float32") -> N
         model: Its variable paths become the names of the arrays.
         path: The `.safetensors` file; its folder must exist.
         metadata: JSON-able; `"preset"` names the preset that rebuilds the
-            network and `"overrides"`, `{}` if absent, what differs from it.
+            network and `"overrides"`, `{}` if absent, what differs from it;
+            `"task"` is an identifier of `keras_rdanet.tasks.registry`, prose
+            belongs into `"description"`.
         dtype: `"float32"`, or `"float16"` for half the size.
 
     Raises:
-        ValueError: if a weight is not finite in `dtype`, or two share a path.
+        ValueError: if a weight is not finite in `dtype`, two share a path, or
+            there is no such task.
         OSError: if the file cannot be written.
     """
     write_tensors(
@@ -90,11 +100,11 @@ def write_tensors(
         **metadata,
         "created_with": created,
     }
+    if metadata.get("task") is not None:
+        header["task"] = tasks.resolve(metadata["task"])
     # One entry: the order of several would vary, and with it the hash of the file.
     text = json.dumps(header, sort_keys=True)
-    content = safetensors.numpy.save(stored, {METADATA_KEY: text})
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, safetensors.numpy.save(stored, {METADATA_KEY: text}))
 
 
 def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
@@ -133,7 +143,8 @@ def read_metadata(path) -> dict:
 
     Returns:
         At least `"preset"`, the name of a preset; `"overrides"`, a dict of
-        constructor arguments; `"created_with"`, versions.
+        constructor arguments; `"task"`, an identifier of the registry of tasks,
+        or `None`; `"description"`, text or `None`.
 
     Raises:
         ValueError: if the file was not written by `save_weights`, or asks for
@@ -155,7 +166,20 @@ def read_metadata(path) -> dict:
             "`keras-rdanet convert` makes such a file from a checkpoint of the original code."
         )
     _check_overrides(metadata["overrides"], path)
-    return metadata
+    return {**metadata, **told_apart(metadata.get("task"), metadata.get("description"))}
+
+
+def told_apart(task: str | None, description: str | None = None) -> dict[str, str | None]:
+    """Tell the identifier of a task from the prose that version 0.1.0 wrote in its place.
+
+    Returns:
+        `"task"`, an identifier of the registry of tasks, or `None` if `task` is
+        prose that is not known; and `"description"`, which is then that prose.
+    """
+    try:
+        return {"task": task and tasks.resolve(task), "description": description}
+    except ValueError:
+        return {"task": _TASKS_IN_PROSE.get(str(task)), "description": description or str(task)}
 
 
 def shapes(path) -> dict[str, tuple[int, ...]]:

@@ -13,7 +13,8 @@ from keras_rdanet.weights.catalogue import Entry, list_models
 def entries():
     shared = {
         "preset": "a_gray",
-        "task": "denoising, sigma 0-50",
+        "task": "gaussian_noise",
+        "description": "denoising, sigma 0-50",
         "channels": 1,
         "file": "f",
         "sha256": "0" * 64,
@@ -35,16 +36,17 @@ def entries():
         default=True,
         bytes=356_789,
         parameters=178_180,
-        terms="research and education",
+        license="research and education",
         scores=scores,
     )
-    small = Entry(**shared, tag="b", default=False, bytes=1000, parameters=5, terms="any | use")
+    small = Entry(**shared, tag="b", default=False, bytes=1000, parameters=5, license="any | use")
     return [big, small]
 
 
 def test_table_for_the_terminal(entries):
     lines = models.text_table(entries).splitlines()
-    columns = ["name", "task", "parameters", "size", "PSNR in dB at sigma or quality", "terms"]
+    columns = ["name", "description", "parameters", "size"]
+    columns += ["PSNR in dB at sigma or quality", "license"]
     assert re.split(r"\s{2,}", lines[0]) == columns
     assert re.split(r"\s{2,}", lines[1]) == [
         "a_gray.awgn *",
@@ -76,7 +78,7 @@ def test_json_holds_every_shipped_entry():
     assert result.exit_code == 0
     listed = json.loads(result.output)
     assert [entry["name"] for entry in listed] == [entry.name for entry in list_models()]
-    assert all({"sha256", "terms", "data", "scores", "cost"} <= set(entry) for entry in listed)
+    assert all({"sha256", "license", "data", "scores", "cost"} <= set(entry) for entry in listed)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
-from typing import get_args
-
 import cv2
 import numpy as np
 import pytest
 
-from keras_rdanet.config import Layout
-from keras_rdanet.data.sources import LAYOUTS, folder, layout, pairs
+from keras_rdanet.data.sources import folder, layout, pairs
+from keras_rdanet.tasks import registry
 
 
 def write(path, shape=(4, 5, 3), value=7):
@@ -200,5 +198,4 @@ def test_two_files_for_one_side_of_a_pair_are_refused(tmp_path):
 
 
 def test_table_of_layouts_is_complete():
-    assert set(PUBLIC) | {"realsr_x2", "realsr_x4"} == set(LAYOUTS)
-    assert set(get_args(Layout)) == set(LAYOUTS)
+    assert set(PUBLIC) | {"realsr_x2", "realsr_x4"} == set(registry.layouts())

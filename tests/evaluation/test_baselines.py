@@ -6,7 +6,8 @@ import pytest
 from skimage.restoration import denoise_tv_chambolle, denoise_wavelet
 
 from keras_rdanet.evaluation import baselines
-from keras_rdanet.evaluation.protocols import GaussianNoise, score
+from keras_rdanet.tasks import GaussianNoise
+from keras_rdanet.tasks.scoring import score
 
 
 @pytest.fixture(params=[1, 3])

@@ -11,8 +11,8 @@ from keras_rdanet.evaluation.comparison import (
     compare,
     comparison_sheet,
 )
-from keras_rdanet.evaluation.protocols import GaussianNoise
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.tasks import GaussianNoise
 
 
 def method(name, change):

@@ -11,17 +11,12 @@ import pytest
 
 from keras_rdanet.data.sources import folder, pairs
 from keras_rdanet.evaluation.evaluate import evaluate, restore
-from keras_rdanet.evaluation.protocols import (
-    JPEG,
-    BayerMosaic,
-    GaussianNoise,
-    RealPairs,
-    SuperResolution,
-)
 from keras_rdanet.files import write_json
 from keras_rdanet.image.io import to_samples
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.metrics import psnr
+from keras_rdanet.tasks import JPEG, BayerMosaic, GaussianNoise, SuperResolution
+from keras_rdanet.tasks.base import Pairs
 
 IDENTITY = ImageFunction(lambda images: images, channels=1, name="identity", support="global_pool")
 
@@ -58,7 +53,7 @@ def test_two_runs_are_equal_and_hash_their_input(images):
     first, second = (evaluate(IDENTITY, GaussianNoise(25), images) for _ in range(2))
     assert first.mean("ssim") == second.mean("ssim")
     digest = hashlib.sha256()
-    for sample in GaussianNoise(25).samples(images, 1):
+    for sample in GaussianNoise(25).protocol().samples(images, 1):
         digest.update(repr(sample.degraded.shape).encode() + sample.degraded.tobytes())
     assert first.protocol["degraded_sha256"] == digest.hexdigest()
     other = evaluate(IDENTITY, GaussianNoise(26), images)
@@ -148,7 +143,7 @@ def test_scales_that_differ_are_refused(images):
 
 def test_pairs_and_clean_images_are_told_apart(images):
     with pytest.raises(ValueError, match=r"\(real pairs\) takes pairs"):
-        evaluate(IDENTITY, RealPairs(), images)
+        evaluate(IDENTITY, Pairs(), images)
     folder = Path(images.name(0)).parent
     with pytest.raises(ValueError, match=r"Gaussian noise\) takes clean images"):
         evaluate(IDENTITY, GaussianNoise(25), pairs(folder, folder))
@@ -246,3 +241,21 @@ def test_scoring_an_exported_file_needs_no_framework():
         "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_all_files_are_looked_at_before_the_first_is_restored(images):
+    place = Path(images.name(0)).parent
+    deep = np.zeros((30, 30), np.uint16)
+    cv2.imwrite(str(place / "y.png"), deep)
+    (place / "z.png").write_bytes(b"no picture")
+    calls = []
+    with pytest.raises(ValueError, match=r"y.png has uint16 samples; .*; .*z.png") as raised:
+        evaluate(with_function(calls.append), GaussianNoise(25), folder(place))
+    assert calls == []
+    assert "\n" not in str(raised.value)
+
+
+def test_pairs_that_do_not_fit_are_named_before_the_first_is_restored(images, tmp_path):
+    source = pairs(Path(images.name(0)).parent, Path(images.name(0)).parent)
+    with pytest.raises(ValueError, match=r"a.png is 48x40 and its partner 48x40 .* 2 times"):
+        evaluate(dataclasses.replace(IDENTITY, scale=2), Pairs(scale=2), source)

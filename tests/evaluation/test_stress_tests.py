@@ -87,3 +87,10 @@ def test_tiny_pictures_reach_networks_with_a_least_size():
     stress_tests.run(dataclasses.replace(function(spy), multiple=4, min_size=4))
     assert min(min(shape) for shape in shapes) == 4
     assert (4, 4000) in shapes
+
+
+def test_the_task_of_a_network_adds_its_own_pictures():
+    usual = {case.name for case in stress_tests.cases(3)}
+    assert {case.name for case in stress_tests.cases(3, task="jpeg")} - usual == {"quality 5"}
+    found = stress_tests.run(function(lambda images: images, task="jpeg"))
+    assert {finding.case for finding in found} - usual == {"quality 5"}

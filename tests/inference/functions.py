@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.weights.origin import Origin
 
 # Not symmetric, so that a flip or a shift shows.
 KERNEL = np.array([[1, 2, 0], [3, 5, 1], [0, 1, 3]], np.float32) / 16
@@ -30,10 +31,17 @@ def blurring(channels=1, times=3, **fields):
     return ImageFunction(function=function, channels=channels, name="blur", radius=times, **fields)
 
 
-def identity(channels=1, **fields):
-    return ImageFunction(function=np.copy, channels=channels, name="identity", **fields)
+def identity(channels=1, task=None, **fields):
+    origin = Origin("identity", task=task)
+    return ImageFunction(np.copy, channels, "identity", origin=origin, **fields)
 
 
 def open_identity(path, precision):
     """A loader, as `inference.open` has for each kind of file."""
     return identity(1)
+
+
+def random_samples(height, width, channels, dtype=np.uint8, seed=0):
+    white = np.iinfo(dtype).max
+    values = np.random.default_rng(seed).integers(0, white, (height, width, channels))
+    return values.astype(dtype)

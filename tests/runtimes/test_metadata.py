@@ -58,25 +58,50 @@ def test_text_that_is_no_json_is_refused():
         metadata.from_json("no json")
 
 
-def test_weights_of_the_catalogue_bring_their_hash_and_terms():
+def test_an_export_says_what_the_network_is(described):
     entry = catalogue.resolve("tsp_rdanet_tiny_gray")
-    found = metadata.describe(Network, entry.preset, weights="tsp_rdanet_tiny_gray")
-    assert (found.weights, found.sha256) == (entry.name, entry.sha256)
-    assert found.terms == entry.terms
-    assert found.name == entry.name
+    trained = type("Trained", (Network,), {"origin": entry.origin})
+    found = metadata.describe(trained)
+    assert (found.preset, found.weights, found.sha256) == (entry.preset, entry.name, entry.sha256)
+    assert (found.task, found.license) == ("gaussian_noise", entry.license)
+    assert (found.name, described.name) == (entry.name, "pa_edsr_x2")
 
 
-def test_a_weights_file_brings_its_name_and_hash(tmp_path, described):
-    (tmp_path / "mine.safetensors").write_bytes(b"abc")
-    found = metadata.describe(Network, "pa_edsr_x2", weights=tmp_path / "mine.safetensors")
-    assert (found.weights, found.terms) == ("mine.safetensors", None)
-    assert found.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert described.name == "pa_edsr_x2"
+def test_a_network_of_which_nothing_is_known_is_refused():
+    unknown = type("Unknown", (Network,), {"origin": None, "name": "mine"})
+    with pytest.raises(ValueError, match=r"mine was made by its class.*create_model"):
+        metadata.describe(unknown)
 
 
-def test_the_image_function_tiles_as_the_network_does(described):
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("rain_streaks", "rain"), ("bicubic", "super_resolution"), ("haze", None), (None, None)],
+)
+def test_files_of_version_0_1_0_open(described, old, new):
+    fields = json.loads(described.to_json()) | {"task": old, "terms": "research"}
+    del fields["license"]
+    found = metadata.from_json(json.dumps(fields))
+    assert (found.task, found.license) == (new, "research")
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "model_int8.tflite").write_bytes(b"abc")
+    return tmp_path / "model_int8.tflite"
+
+
+def test_the_origin_of_an_export_has_the_hash_of_its_file(described, file):
+    trained = dataclasses.replace(described, weights="mine.safetensors", license="research")
+    origin = metadata.image_function(trained, np.copy, file).origin
+    assert (origin.preset, origin.overrides) == (described.preset, described.overrides)
+    assert (origin.name, origin.license) == ("mine.safetensors", "research")
+    assert origin.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_image_function_tiles_as_the_network_does(described, file):
     fixed = dataclasses.replace(described, tile_shape=(64, 48), variant="int8", task="jpeg")
-    function = metadata.image_function(fixed, np.negative, "model_int8.tflite")
+    function = metadata.image_function(fixed, np.negative, file)
+    assert function.name == "model_int8.tflite"
     assert (function.channels, function.scale, function.support) == (3, 2, "nonlocal")
     assert (function.multiple, function.min_size, function.tile_shape) == (4, 16, (64, 48))
     assert (function.bytes_per_pixel, function.precision) == (1000, "int8")
@@ -84,7 +109,7 @@ def test_the_image_function_tiles_as_the_network_does(described):
     assert function(np.float32(3)) == -3
 
 
-def test_a_file_computes_in_its_own_precision(described):
-    assert metadata.image_function(described, np.copy, "a", "float32").precision == "float32"
-    with pytest.raises(ValueError, match=r"a computes in float32, not in bfloat16"):
-        metadata.image_function(described, np.copy, "a", "bfloat16")
+def test_a_file_computes_in_its_own_precision(described, file):
+    assert metadata.image_function(described, np.copy, file, "float32").precision == "float32"
+    with pytest.raises(ValueError, match=r"model_int8.tflite computes in float32, not in bfloat16"):
+        metadata.image_function(described, np.copy, file, "bfloat16")

@@ -124,5 +124,5 @@ def test_wrong_shot_noise_is_refused(shot):
 
 
 def test_wrong_jpeg_quality_is_refused():
-    with pytest.raises(ValueError, match="`quality` must be"):
+    with pytest.raises(ValueError, match="`jpeg_quality` must be"):
         CameraNoise(jpeg_quality=0)

@@ -11,7 +11,8 @@ from keras_rdanet.models import registry
 from keras_rdanet.weights import catalogue, store
 
 ROOT = Path(__file__).parents[2]
-WORDS = ["--tag", "test", "--task", "denoising", "--data", "noise", "--terms", "any use"]
+WORDS = ["--tag", "test", "--description", "denoising", "--data", "noise"]
+WORDS += ["--license", "any use"]
 WORDS += ["--config", str(ROOT / "setup.cfg")]
 NAME = "tsp_rdanet_tiny_gray.test"
 

@@ -6,8 +6,8 @@ import pytest
 
 from keras_rdanet.config import RunConfig
 from keras_rdanet.data import sources
-from keras_rdanet.evaluation import tasks
 from keras_rdanet.models import registry
+from keras_rdanet.tasks import registry as tasks
 from keras_rdanet.tasks.gaussian_noise import protocol_noise
 from keras_rdanet.tasks.jpeg import compress
 from keras_rdanet.training.validation import validation_set
@@ -92,12 +92,12 @@ def test_compression_is_scored_at_its_quality(images, networks, quality, scored)
 
 
 def test_validation_may_have_a_degradation_of_its_own(images, networks):
-    how = {"name": "rain_streaks", "density": 1, "strength": 0.8}
-    run = config(images, {"name": "rain_streaks"}, degradation=how)
+    how = {"name": "rain", "density": 1, "strength": 0.8}
+    run = config(images, {"name": "rain"}, degradation=how)
     protocol, samples = validation_set(run, networks["rgb"])
-    assert protocol.degradation.density == 1
-    assert protocol.scoring == tasks.pair_protocol("rain_streaks").scoring
-    usual = samples_of(config(images, {"name": "rain_streaks"}), networks["rgb"])
+    assert protocol.task.density == 1
+    assert protocol.scoring.luma == "rounded"
+    usual = samples_of(config(images, {"name": "rain"}), networks["rgb"])
     for sample, same in zip(samples, usual, strict=True):
         assert sample.degraded.mean() > same.degraded.mean()
 
@@ -109,15 +109,16 @@ def test_validation_may_have_a_degradation_of_its_own(images, networks):
         ({"name": "jpeg", "quality": 10}, "rgb"),
         ({"name": "bayer_mosaic"}, "danet"),
         ({"name": "motion_blur"}, "rgb"),
-        ({"name": "rain_streaks"}, "rgb"),
-        ({"name": "bicubic", "scale": 3}, "rgb_x3"),
+        ({"name": "rain"}, "rgb"),
+        ({"name": "super_resolution", "scale": 3}, "rgb_x3"),
         ({"name": "gaussian_noise", "sigma": 30}, "rgb"),
     ],
 )
 def test_whole_images_are_degraded_and_scored_as_evaluate_does(images, networks, how, network):
     network = networks[network]
     run = config(images, how, crop=None)
-    (protocol,) = tasks.clean_protocols(how["name"], network.scale, [30.0], [10])
+    level = {"gaussian_noise": {"sigma": 30}, "jpeg": {"quality": 10}}.get(how["name"], {})
+    (protocol,) = tasks.protocols(how["name"], network.scale, **level)
     expected = protocol.samples(sources.folder(images / "clean"), 3)
     found, samples = validation_set(run, network)
     for sample, same in zip(samples, expected, strict=True):
@@ -138,14 +139,14 @@ def test_whole_images_are_degraded_and_scored_as_evaluate_does(images, networks,
 def test_pairs_are_scored_as_the_task_of_the_run(images, networks, trained, task):
     folders = {"data": str(images / "noisy"), "target": str(images / "clean")}
     protocol, _ = validation_set(config(images, trained, **folders), networks["rgb"])
-    assert protocol == tasks.pair_protocol(task)
+    assert [protocol] == tasks.protocols(task, paired=True)
 
 
 @pytest.mark.parametrize(
     ("layout", "names", "task", "border"),
     [
-        ("rain100", ("rainy/rain-1.png", "norain-1.png"), "rain_streaks", None),
-        ("realsr_x2", ("1_lr2.png", "1_hr.png"), "bicubic", 2),
+        ("rain100", ("rainy/rain-1.png", "norain-1.png"), "rain", None),
+        ("realsr_x2", ("1_lr2.png", "1_hr.png"), "super_resolution", 2),
     ],
 )
 def test_pairs_of_a_public_set_are_scored_as_its_task(
@@ -156,7 +157,8 @@ def test_pairs_of_a_public_set_are_scored_as_its_task(
         shutil.copy(images / "clean" / "0.png", tmp_path / name)
     run = config(images, None, data=str(tmp_path), layout=layout)
     protocol, _ = validation_set(run, networks["rgb"])
-    assert protocol == tasks.pair_protocol(task, 1, border)
+    options = {} if border is None else {"crop_border": border}
+    assert [protocol] == tasks.protocols(task, paired=True, **options)
 
 
 def test_pairs_are_scored_as_they_are(images, networks):
@@ -174,7 +176,7 @@ def test_middles_of_pairs_are_of_one_place(tmp_path, networks):
     folders = {"data": str(tmp_path / "small"), "target": str(tmp_path / "clean")}
     run = config(tmp_path, None, crop=50, **folders)
     protocol, (sample,) = validation_set(run, networks["rgb_x3"])
-    assert protocol == tasks.pair_protocol("bicubic", 3)
+    assert [protocol] == tasks.protocols("super_resolution", 3, paired=True)
     assert sample.target.shape == (48, 48, 3)
     np.testing.assert_array_equal(np.rint(sample.degraded * 255), sample.target[1::3, 1::3])
 
@@ -182,7 +184,9 @@ def test_middles_of_pairs_are_of_one_place(tmp_path, networks):
 @pytest.mark.parametrize(("network", "smallest"), [("rgb", 11), ("rgb_x3", 20)])
 def test_images_too_small_to_score_are_named(images, networks, network, smallest):
     network = networks[network]
-    how = {"name": "bicubic", "scale": 3} if network.scale > 1 else {"name": "bayer_mosaic"}
+    how = (
+        {"name": "super_resolution", "scale": 3} if network.scale > 1 else {"name": "bayer_mosaic"}
+    )
     run = config(images, how, crop=smallest - 1)
     with pytest.raises(ValueError, match=rf"0\.png: validation needs at least {smallest} pixels"):
         samples_of(run, network)

@@ -17,7 +17,8 @@ def entry_of(folder, preset, tag, default=False):
     return catalogue.Entry(
         preset=preset,
         tag=tag,
-        task="denoising, Gaussian, sigma 0-50",
+        task="gaussian_noise",
+        description="denoising, Gaussian, sigma 0-50",
         channels=1,
         default=default,
         file=file.name,
@@ -25,7 +26,7 @@ def entry_of(folder, preset, tag, default=False):
         bytes=file.stat().st_size,
         parameters=36,
         data="a set",
-        terms="research and education",
+        license="research and education",
         config="configs/a.yaml",
         created="2026-01-02",
         cost={"hours": 1.5},
@@ -84,10 +85,10 @@ def test_a_changed_file_is_noticed(folder):
 
 
 def test_adding_replaces_the_entry_of_that_name(folder):
-    entry = dataclasses.replace(catalogue.resolve("a_gray.real", folder), terms="others")
+    entry = dataclasses.replace(catalogue.resolve("a_gray.real", folder), license="others")
     catalogue.add(entry, folder)
     assert len(catalogue.list_models(folder)) == 3
-    assert catalogue.resolve("a_gray.real", folder).terms == "others"
+    assert catalogue.resolve("a_gray.real", folder).license == "others"
 
 
 def test_a_preset_has_one_default(folder):
@@ -111,8 +112,9 @@ def test_what_ships_is_whole_and_described():
         assert sum(int(np.prod(shape)) for shape in store.shapes(file).values()) == entry.parameters
         metadata = store.read_metadata(file)
         assert (metadata["preset"], metadata["overrides"]) == (entry.preset, entry.overrides)
+        assert (metadata["task"], metadata["description"]) == (entry.task, entry.description)
         assert entry.data
-        assert entry.terms
+        assert entry.license
         assert entry.scores
 
 

@@ -10,7 +10,7 @@ import safetensors.numpy
 from keras_rdanet.files import file_sha256
 from keras_rdanet.weights import store
 
-METADATA = {"preset": "tinynet_gray", "overrides": {"filters": 4}, "task": "denoising"}
+METADATA = {"preset": "tinynet_gray", "overrides": {"filters": 4}, "task": "jpeg"}
 
 
 def network(width=4, name="head"):
@@ -124,7 +124,7 @@ def test_an_interrupted_write_keeps_the_old_file(saved, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(OSError, match="disk full"):
-        store.save_weights(model, path, metadata={**METADATA, "task": "other"})
+        store.save_weights(model, path, metadata={**METADATA, "task": "rain"})
     assert path.read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_rdanet.image.io import Metadata, Picture, PictureError, read_picture, write_picture
+from keras_rdanet.image.io import Picture, PictureError, read_picture, write_picture
 
 
 def smooth(height=60, width=90):
@@ -58,12 +58,6 @@ def test_the_main_picture_of_an_mpo_is_read(tmp_path):
     np.testing.assert_array_equal(read_picture(tmp_path / "a.jpg").samples, expected)
 
 
-def test_tall_pictures_are_the_same_as_in_one_piece(tmp_path):
-    picture = Picture(np.random.default_rng(0).integers(0, 256, (600, 3, 3), dtype=np.uint8))
-    write_picture(tmp_path / "a.bmp", picture)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.bmp").samples, picture.samples)
-
-
 def test_jpeg_quality_is_the_caller_s(tmp_path):
     rng = np.random.default_rng(0)
     picture = Picture(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
@@ -73,18 +67,3 @@ def test_jpeg_quality_is_the_caller_s(tmp_path):
         sizes.append((tmp_path / "a.jpg").stat().st_size)
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[2] / 2
-
-
-def test_a_profile_of_gray_does_not_go_into_a_webp_which_is_rgb(tmp_path):
-    profile = bytes(16) + b"GRAY" + bytes(108)
-    picture = Picture(np.zeros((4, 5, 1), np.uint8), None, Metadata(icc=profile))
-    with pytest.warns(UserWarning, match="could not keep ICC profile of gray"):
-        write_picture(tmp_path / "a.webp", picture)
-    assert read_picture(tmp_path / "a.webp").metadata.icc is None
-
-
-def test_a_gray_palette_with_a_profile_of_rgb_stays_rgb(tmp_path):
-    image = Image.fromarray(np.arange(3, dtype=np.uint8).reshape(1, 3), "P")
-    image.putpalette([9, 9, 9, 80, 80, 80, 255, 255, 255])
-    image.save(tmp_path / "a.png", icc_profile=bytes(16) + b"RGB " + bytes(108))
-    assert read_picture(tmp_path / "a.png").samples.tolist() == [[[9] * 3, [80] * 3, [255] * 3]]

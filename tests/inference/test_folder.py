@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,27 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_rdanet.image.io import Metadata, Picture, PictureError, read_picture, write_picture
-from keras_rdanet.inference.batch import (
-    REPORT,
-    FileOptions,
-    check_file,
-    find_pictures,
-    restore_file,
-    restore_folder,
-)
-from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.image.io import Picture, read_picture, write_picture
+from keras_rdanet.inference.file import FileOptions
+from keras_rdanet.inference.folder import find_pictures, restore_folder
+from keras_rdanet.inference.journal import REPORT
 from keras_rdanet.inference.restorer import Restorer
-from keras_rdanet.tasks.gaussian_noise import protocol_noise
+from keras_rdanet.ownership import owned_name
 from tests.inference.functions import blurring, identity
+from tests.inference.functions import random_samples as samples
 
 ROOT = Path(__file__).parents[2]
-
-
-def samples(height, width, channels, dtype=np.uint8, seed=0):
-    white = np.iinfo(dtype).max
-    values = np.random.default_rng(seed).integers(0, white, (height, width, channels))
-    return values.astype(dtype)
 
 
 def blurrer():
@@ -66,118 +56,6 @@ def contents(target):
         for path in target.rglob("*")
         if path.is_file() and path.name != REPORT
     }
-
-
-# --- one file
-
-
-def test_a_file_is_restored_and_described(tmp_path):
-    picture = Picture(samples(20, 30, 3), metadata=Metadata(icc=b"profile"))
-    write_picture(tmp_path / "in.png", picture)
-    facts = restore_file(blurrer(), tmp_path / "in.png", tmp_path / "out.png")
-    restored = read_picture(tmp_path / "out.png")
-    np.testing.assert_array_equal(restored.samples, blurrer().picture(picture).samples)
-    assert restored.metadata.icc == b"profile"
-    assert (facts["height"], facts["width"]) == (20, 30)
-    assert (facts["model"], facts["precision"]) == ("blur", "float32")
-    assert facts["seconds"] > 0
-
-
-def test_options_of_a_file(tmp_path):
-    picture = Picture(np.full((64, 64, 1), 128, np.uint8), metadata=Metadata(icc=b"profile"))
-    write_picture(tmp_path / "in.png", picture)
-    options = FileOptions(strip_metadata=True, add_noise=20, seed=7, estimate_noise=True)
-    facts = restore_file(Restorer(identity()), tmp_path / "in.png", tmp_path / "out.png", options)
-    noisy = np.rint(128 + 255 * protocol_noise((64, 64, 1), 20, 7).astype(np.float64))
-    restored = read_picture(tmp_path / "out.png")
-    np.testing.assert_allclose(restored.samples, noisy, atol=1)
-    assert restored.metadata.icc is None
-    assert facts["sigma"] == pytest.approx(20, rel=0.1)
-
-
-def test_noise_is_never_added_unasked(tmp_path):
-    write_picture(tmp_path / "in.png", Picture(samples(20, 30, 3)))
-    restore_file(Restorer(identity(3)), tmp_path / "in.png", tmp_path / "out.png")
-    np.testing.assert_array_equal(
-        read_picture(tmp_path / "out.png").samples, read_picture(tmp_path / "in.png").samples
-    )
-
-
-def test_compare_shows_before_left_and_after_right(tmp_path):
-    picture = Picture(samples(20, 30, 3))
-    write_picture(tmp_path / "in.png", picture)
-    darker = dataclasses.replace(identity(3), function=lambda images: images / 2)
-    compare = tmp_path / "both.png"
-    restore_file(Restorer(darker), tmp_path / "in.png", tmp_path / "out.png", compare=compare)
-    both = read_picture(compare).samples
-    np.testing.assert_array_equal(both[:, :12], picture.samples[:, :12])
-    np.testing.assert_allclose(both[:, 18:], picture.samples[:, 18:] / 2, atol=0.51)
-
-
-def test_enlarged_files_are_described_compared_and_limited(tmp_path):
-    def double(images):
-        return images.repeat(2, axis=1).repeat(2, axis=2)
-
-    restorer = Restorer(ImageFunction(double, channels=3, name="double", radius=0, scale=2))
-    write_picture(tmp_path / "in.png", Picture(samples(20, 30, 3)))
-    files = tmp_path / "in.png", tmp_path / "out.png"
-    facts = restore_file(restorer, *files, compare=tmp_path / "both.png")
-    assert (facts["height"], facts["width"]) == (40, 60)
-    assert read_picture(tmp_path / "both.png").samples.shape == (40, 60, 3)
-    with pytest.raises(ValueError, match=r"out.png would have 60 x 40 pixels.*--max-pixels"):
-        restore_file(restorer, *files, FileOptions(max_pixels=2399))
-
-
-def test_a_result_too_large_for_its_container_fails_before_the_work(tmp_path):
-    def never(images):
-        raise AssertionError
-
-    restorer = Restorer(ImageFunction(never, channels=3, name="never", scale=2))
-    write_picture(tmp_path / "in.png", Picture(samples(1, 8200, 3)))
-    with pytest.raises(PictureError, match="WebP"):
-        restore_file(restorer, tmp_path / "in.png", tmp_path / "out.webp")
-
-
-def test_the_source_is_never_overwritten(tmp_path):
-    path = tmp_path / "in.png"
-    write_picture(path, Picture(samples(8, 8, 1)))
-    (tmp_path / "link.png").symlink_to(path)
-    before = path.read_bytes()
-    for options in (
-        {"target": path},
-        {"target": tmp_path / "link.png"},
-        {"target": tmp_path / "out.png", "compare": path},
-        {"target": tmp_path / "out.png", "compare": tmp_path / "out.png"},
-    ):
-        with pytest.raises(ValueError, match="different files"):
-            restore_file(Restorer(identity()), path, **options)
-    assert path.read_bytes() == before
-    assert not (tmp_path / "out.png").exists()
-
-
-def test_a_target_that_cannot_hold_the_picture_fails_before_the_work(tmp_path):
-    write_picture(tmp_path / "in.png", Picture(samples(8, 8, 3), samples(8, 8, 1)[..., 0]))
-
-    def never(images):
-        raise AssertionError("worked in vain")
-
-    restorer = Restorer(dataclasses.replace(identity(3), function=never))
-    with pytest.raises(PictureError, match="JPEG cannot hold the alpha"):
-        restore_file(restorer, tmp_path / "in.png", tmp_path / "out.jpg")
-    with pytest.raises(OSError, match="no folder"):
-        restore_file(restorer, tmp_path / "in.png", tmp_path / "missing" / "out.png")
-    with pytest.raises(PictureError, match="limit of 63"):
-        check_file(tmp_path / "in.png", tmp_path / "out.png", FileOptions(max_pixels=63))
-    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
-
-
-def test_a_failed_restoration_leaves_the_old_target(tmp_path):
-    write_picture(tmp_path / "in.png", Picture(samples(8, 8, 1)))
-    (tmp_path / "out.png").write_bytes(b"old")
-    broken = dataclasses.replace(identity(), function=lambda images: images * np.float32("nan"))
-    with pytest.raises(ValueError, match="not finite"):
-        restore_file(Restorer(broken), tmp_path / "in.png", tmp_path / "out.png")
-    assert (tmp_path / "out.png").read_bytes() == b"old"
 
 
 # --- folders
@@ -284,6 +162,30 @@ def test_a_folder_without_pictures_is_an_error(tmp_path):
         find_pictures(tmp_path / "in", tmp_path / "out")
 
 
+@pytest.mark.timeout(20)
+def test_what_is_no_file_fails_alone(folder, tmp_path):
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "gone.png").symlink_to("missing")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(folder / "socket.png"))
+        restore_folder(blurrer(), folder, tmp_path / "out")
+    found = report(tmp_path / "out")
+    for name in ("pipe.png", "zero.png", "socket.png"):
+        assert found[name]["reason"].endswith(f"{name} is not a regular file.")
+    for name in ("loop.png", "gone.png"):
+        assert found[name]["status"] == "failed"
+        assert name in found[name]["reason"]
+    assert [found[name]["status"] for name in ("a.png", "b.tif")] == ["ok", "ok"]
+
+
+def test_the_reason_of_a_failure_is_one_line(folder, tmp_path):
+    (folder / "a\nb.png").touch()
+    restore_folder(blurrer(), folder, tmp_path / "out")
+    assert r"a\nb.png: empty file" in report(tmp_path / "out")["a\nb.png"]["reason"]
+
+
 def test_links_to_folders_are_not_followed(folder, tmp_path):
     (folder / "loop").symlink_to(folder)
     names, skipped = find_pictures(folder, tmp_path / "out", recursive=True)
@@ -308,7 +210,9 @@ def test_resume_does_nothing_twice_and_leaves_everything_as_it_is(folder, tmp_pa
     assert len(calls) == 3
     before = contents(target), (target / REPORT).read_bytes()
     new = restore_folder(Restorer(counting(calls)), folder, target, recursive=True, resume=True)
-    assert new == []
+    assert {record["file"]: record["status"] for record in new} == dict.fromkeys(
+        ("a.png", "b.tif", "sub/ç 猫.png"), "done"
+    )
     assert len(calls) == 3
     assert (contents(target), (target / REPORT).read_bytes()) == before
 
@@ -354,43 +258,92 @@ def test_resume_with_other_options_does_everything_again(folder, tmp_path, resto
     ]
 
 
-def test_a_killed_job_resumes_to_the_same_set(tmp_path):
-    source, target = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    for i in range(6):
-        write_picture(source / f"{i}.png", Picture(samples(16, 16, 1, seed=i)))
+def slow_job(source, target):
+    """A process that restores a folder, 0.15 s a tile of 32 pixels."""
     script = f"""
 import dataclasses, time
 from pathlib import Path
-from keras_rdanet.inference.batch import restore_folder
+from keras_rdanet.inference.folder import restore_folder
 from keras_rdanet.inference.restorer import Restorer
+from keras_rdanet.ownership import owned_name
 from tests.inference.functions import blurring
 function = blurring()
 def slow(images):
     time.sleep(0.15)
     return function(images)
-restorer = Restorer(dataclasses.replace(function, function=slow))
-restore_folder(restorer, Path({str(source)!r}), Path({str(target)!r}))
+restorer = Restorer(dataclasses.replace(function, function=slow), tile=32)
+try:
+    restore_folder(restorer, Path({str(source)!r}), Path({str(target)!r}), jobs=2)
+except OSError as error:
+    raise SystemExit(str(error))
 """
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    return subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_until(condition):
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and len(list(target.glob("[0-9].png"))) < 2:
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+
+
+@pytest.fixture
+def six(tmp_path):
+    """Six small pictures and where their results go."""
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for i in range(6):
+        write_picture(source / f"{i}.png", Picture(samples(16, 16, 1, seed=i)))
+    return source, target
+
+
+def test_a_killed_job_resumes_to_the_same_set(six, tmp_path):
+    source, target = six
+    with slow_job(source, target) as process:
+        wait_until(lambda: len(list(target.glob("[0-9].png"))) >= 2)
+        os.kill(process.pid, signal.SIGKILL)
     done = statuses(target)
     assert 1 <= len(done) < 6
     # What a process killed while it writes leaves behind.
     with open(target / REPORT, "a") as file:
         file.write('{"file": "5.png", "sta')
-    (target / f".{'0' * 32}.part").touch()
+    name = owned_name("part.png").replace(f".{os.getpid()}.", f".{process.pid}.")
+    (target / name).touch()
     times = {name: (target / name).stat().st_mtime_ns for name in done}
 
-    restore_folder(Restorer(blurring()), source, target, resume=True)
+    restore_folder(Restorer(blurring(), tile=32), source, target, resume=True)
     assert set(statuses(target).items()) == {(f"{i}.png", "ok") for i in range(6)}
     assert {name: (target / name).stat().st_mtime_ns for name in done} == times
-    restore_folder(Restorer(blurring()), source, tmp_path / "again")
+    restore_folder(Restorer(blurring(), tile=32), source, tmp_path / "again")
     assert contents(target) == contents(tmp_path / "again")
+
+
+def test_a_second_job_on_a_folder_is_refused_and_harms_nothing(six):
+    source, target = six
+    with slow_job(source, target) as process:
+        wait_until(lambda: list(target.glob("[0-9].png")))
+        with pytest.raises(OSError, match=rf"out is in use .*host .*process {process.pid}\b"):
+            restore_folder(Restorer(blurring()), source, target, resume=True)
+        assert process.wait() == 0, process.stderr.read()
+    assert statuses(target) == {f"{i}.png": "ok" for i in range(6)}
+    assert set(contents(target)) == {f"{i}.png" for i in range(6)}
+
+
+@pytest.mark.parametrize("side", [16, 640])  # many small pictures, or one of many tiles
+def test_an_interrupted_job_ends_soon_and_leaves_nothing_half_done(six, side):
+    source, target = six
+    write_picture(source / "0.png", Picture(samples(side, side, 1)))
+    with slow_job(source, target) as process:
+        wait_until(lambda: (target / REPORT).exists() and statuses(target))
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        assert time.monotonic() - start < 2
+        assert "KeyboardInterrupt" in process.stderr.read()
+    assert set(contents(target)) == set(statuses(target))
+    assert len(statuses(target)) < 6
 
 
 def test_lines_are_there_while_the_job_runs(folder, tmp_path):
@@ -400,16 +353,16 @@ def test_lines_are_there_while_the_job_runs(folder, tmp_path):
         seen.append((record["file"], statuses(target)[record["file"]]))
 
     restore_folder(blurrer(), folder, target, on_record=look)
-    assert seen == [("a.png", "ok"), ("b.tif", "ok")]
+    assert seen == [("sub/", "skipped"), ("a.png", "ok"), ("b.tif", "ok")]
 
 
 def test_jobs_read_while_the_network_works(folder, tmp_path):
     reading = threading.Barrier(2, timeout=10)
 
     class Slow(Restorer):
-        def picture(self, picture, on_tile=None):
+        def picture(self, *arguments, **options):
             reading.wait()
-            return super().picture(picture, on_tile)
+            return super().picture(*arguments, **options)
 
     restore_folder(Slow(identity(3)), folder, tmp_path / "out", jobs=2)
     assert statuses(tmp_path / "out")["b.tif"] == "ok"

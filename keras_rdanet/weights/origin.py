@@ -1,0 +1,39 @@
+"""What a model is: its network, where its weights came from and what they are for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What identifies a model, carried by the Keras model and by its `ImageFunction`.
+
+    Args:
+        preset: Name of the network's configuration, as in `models.registry.PRESETS`.
+        overrides: Constructor arguments that differ from the preset.
+        weights: Full name of the weights in the catalogue, or the name of their
+            file; `None` for weights that are in no file: fresh ones, or ones
+            that were trained since they were loaded.
+        sha256: Hash of the file that was opened, a weights file or an exported
+            file, in hexadecimal; `None` without a file.
+        task: What the weights were trained for, an identifier of
+            `keras_rdanet.tasks.registry`; `None` if that is not known.
+        description: The weights in words.
+        license: Conditions under which the weights may be used.
+        training_data: The images that the weights were trained on, in words.
+    """
+
+    preset: str
+    overrides: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    weights: str | None = None
+    sha256: str | None = None
+    task: str | None = None
+    description: str | None = None
+    license: str | None = None
+    training_data: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What reports call the model: its weights, or its preset without any."""
+        return self.weights or self.preset
