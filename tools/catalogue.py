@@ -48,9 +48,7 @@ def main():
 @click.option("--tag", required=True, help="Second part of the name, after the dot, such as awgn.")
 @click.option("--description", required=True, help="What the weights are for, as a text.")
 @click.option("--data", required=True, help="The training data, as a text.")
-@click.option(
-    "--license", "license_", required=True, help="The conditions of their use, as a text."
-)
+@click.option("--license", "license_", required=True, help="The conditions of use, as a text.")
 @click.option("--config", required=True, type=FILE, help="The config of the run.")
 @click.option("--earlier", type=FOLDER, multiple=True, help="A run that this one started from.")
 @click.option("--best", is_flag=True, help="Take best.safetensors instead of the last weights.")
