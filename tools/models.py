@@ -130,7 +130,7 @@ def describe(entry, seconds):
 
 
 def passed_exports(name, results=MEASURED):
-    """The exports of these weights that passed their gates: file -> speed beside Keras.
+    """The exports of these weights that are within their tolerance: file -> speed beside Keras.
 
     `None` if none were measured.
     """
