@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_rdanet.export.formats.orientation import upright
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
 from keras_rdanet.export.job import ExportJob
 from keras_rdanet.runtimes import metadata as meta
@@ -30,7 +31,8 @@ def export_saved_model(model, directory: str | Path, metadata: meta.ExportMetada
     - `serve_uint8`: the same in uint8; any height and width.
     - `serve_bytes`: `degraded_bytes` `(N,)`, encoded PNG or JPEG pictures of
       any sizes, to `restored_bytes` `(N,)`, encoded 8-bit PNG. Pictures are
-      loaded with the network's channels, 16-bit PNG in full depth, alpha dropped.
+      loaded with the network's channels, 16-bit PNG in full depth, alpha dropped,
+      and turned upright as their EXIF orientation says.
 
     Args:
         model: A `RestorationModel` in float32.
@@ -93,6 +95,7 @@ def archive(model) -> keras.export.ExportArchive:
             encoded, channels=channels, dtype=tf.float32, expand_animations=False
         )
         picture.set_shape((None, None, channels))
+        picture = upright(picture, encoded)
         padded = _padded(picture[None], model.multiple, model.min_size)
         height, width = _scaled_size(picture[None], model.scale)
         return tf.io.encode_png(_to_uint8(restore(padded)[0, :height, :width]))
