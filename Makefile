@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-jax interop lint types clean
+.PHONY: demo test test-jax interop lint types audit clean
 
 demo: .venv/train
 	$(BIN)/python examples/demo.py --output demo
@@ -34,6 +34,11 @@ lint: .venv/dev
 
 types: .venv/dev
 	$(BIN)/mypy
+
+# Known vulnerabilities of the versions in constraints.txt; needs the network.
+audit: .venv/dev
+	$(BIN)/pip install -q pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # One environment; what a command needs is added to it when first asked for.
 .venv/train: setup.cfg constraints.txt | .venv/bin/python

@@ -1,6 +1,6 @@
 """Compare the speed of exported files with the original network in PyTorch eager.
 
-    python benchmarks/export_speed.py --data FOLDER_TO_CALIBRATE_WITH [--torch-python PYTHON]
+    python benchmarks/export_speed.py --calibration FOLDER [--torch-python PYTHON]
 
 The network is the paper's, 64 channels wide. Its weights are those of the tiny one, widened:
 they compute what the tiny network computes, so that quantizers see real ranges and what each
@@ -21,6 +21,7 @@ import numpy as np
 from speed import Torch, turns
 
 NARROW, WIDE = "tsp_rdanet_tiny_gray", "tsp_rdanet_gray"
+RESULTS = Path(__file__).parent / "results"
 FILES = (
     ("saved_model", "fp32"),
     ("tflite", "fp32"),
@@ -67,29 +68,33 @@ def widened():
 
 
 @click.command()
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--calibration", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--torch-python", default=sys.executable, help="A Python that has PyTorch.")
 @click.option("--size", default=256, show_default=True)
 @click.option("--rounds", default=10, show_default=True)
 @click.option("--threads", default=4, show_default=True)
-def main(data, torch_python, size, rounds, threads):
+def main(calibration, torch_python, size, rounds, threads):
     """Time every file of the 64-wide network beside PyTorch eager."""
     # Read when TensorFlow starts.
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), TF_NUM_INTEROP_THREADS="1")
-    from device import write_results
-
-    from keras_rdanet.export import exporter as publish
-    from keras_rdanet.export import job as prepare
+    from keras_rdanet.evaluation.report import write_results
+    from keras_rdanet.export.exporter import make
+    from keras_rdanet.export.job import job_of
     from keras_rdanet.inference.open import open_model
     from keras_rdanet.profiling import multiply_accumulates
-    from keras_rdanet.runtimes import metadata as meta
+    from keras_rdanet.runtimes.metadata import describe
     from keras_rdanet.tasks.scoring import score
 
     model, arguments = widened()
-    subject = prepare.subject_of(
-        model, meta.describe(model), data=data, size=size, pictures=1, calibrate=True
+    job = job_of(
+        model,
+        describe(model),
+        calibration=calibration,
+        test=calibration,
+        size=size,
+        pictures=1,
     )
-    sample = subject.reference.samples[0]
+    sample = job.reference.samples[0]
     picture = sample.degraded[np.newaxis]
     torch = Torch(torch_python, threads, "wall")
     version = torch.versions()["torch"]
@@ -100,12 +105,10 @@ def main(data, torch_python, size, rounds, threads):
             path="tsp_rdanet:TSPRDANet", arguments=arguments, weights=str(work / "weights.npz")
         )
         torch.load(images=str(work / "picture.npy"))
-        functions = {"Keras": subject.reference.function}
+        functions = {"Keras": job.reference.function}
         for format, variant in FILES:
             click.echo(f"making {format} {variant}")
-            functions[f"{format} {variant}"] = open_model(
-                publish.make(subject, format, variant, work)
-            )
+            functions[f"{format} {variant}"] = open_model(make(job, format, variant, work))
         outputs = {name: function(picture)[0] for name, function in functions.items()}
         everything = [torch.restore, *(timed(one, picture) for one in functions.values())]
         eager, *seconds = turns(lambda: [one() for one in everything], rounds)
@@ -127,7 +130,7 @@ def main(data, torch_python, size, rounds, threads):
         "export_speed",
         rows,
         title="Speed of exported files beside PyTorch eager",
-        command="python benchmarks/export_speed.py --data FOLDER --torch-python PYTHON",
+        command="python benchmarks/export_speed.py --calibration FOLDER --torch-python PYTHON",
         notes=NOTES.format(
             rounds=rounds,
             size=size,
@@ -144,6 +147,7 @@ def main(data, torch_python, size, rounds, threads):
             "torch": version,
             "peak_gflops": fastest,
         },
+        folder=RESULTS,
     )
     for row in rows:
         click.echo(" ".join(f"{key}: {value}," for key, value in row.items()))

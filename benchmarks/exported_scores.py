@@ -1,10 +1,11 @@
 """Score every file of the shipped weights on Set12, as `keras-rdanet evaluate` does.
 
-    python benchmarks/exported_scores.py --data FOLDER_TO_CALIBRATE_WITH --test SET12
+    python benchmarks/exported_scores.py --calibration FOLDER --test SET12
 
 Files that take any size restore whole pictures, TFLite files tiles, and Keras both. What is
 measured is kept in --cache, so that an interrupted run goes on where it was; delete the folder to
-measure again. Writes results/exported_scores.json and .md; exits 1 if a file misses its gate.
+measure again. Writes results/exported_scores.json and .md; exits 1 if a file misses its
+tolerance.
 """
 
 import json
@@ -15,24 +16,25 @@ from pathlib import Path
 
 import click
 import numpy as np
-from device import write_results
 
 from keras_rdanet.data.sources import folder
 from keras_rdanet.evaluation.evaluate import evaluate
-from keras_rdanet.export import exporter as publish
-from keras_rdanet.export import job as prepare
-from keras_rdanet.export.verification.report import GATES
+from keras_rdanet.evaluation.report import write_results
+from keras_rdanet.export.exporter import make
+from keras_rdanet.export.formats.registry import FORMATS
+from keras_rdanet.export.job import prepare_job, verification_protocol
 from keras_rdanet.files import write_json
 from keras_rdanet.image.io import to_float, to_samples
 from keras_rdanet.inference.open import open_model
 from keras_rdanet.weights.catalogue import list_models
 
+RESULTS = Path(__file__).parent / "results"
 # int16x8 is left out: its reference kernels take hours for these pictures.
 FILES = [
-    (format, variant)
-    for format, variants in publish.VARIANTS.items()
-    for variant in variants
-    if variant != "int16x8"
+    (name, variant)
+    for name, format in FORMATS.items()
+    for variant, kind in format.variants.items()
+    if not kind.slow
 ]
 NOTES = """\
 PSNR in dB, the mean over the {pictures} pictures, degraded as the last column says. Gray pictures
@@ -43,10 +45,10 @@ clipped and rounded to 8 bits, and clipped noise costs Keras as much."""
 KERAS, KERAS_TILES, KERAS_EIGHT_BITS = "Keras", "Keras, in tiles", "Keras, in tiles, given 8 bits"
 
 
-def measure(name, data, test, size):
+def measure(name, calibration, test, size):
     """Yield a row for Keras and for every file of one set of weights."""
-    subject = prepare.subject(name, data=data, size=size, pictures=1, calibrate=True)
-    protocol = prepare.proving_protocol(subject.metadata.task)
+    job = prepare_job(name, calibration=calibration, test=calibration, size=size, pictures=1)
+    protocol = verification_protocol(job.metadata.task)
 
     def row(file, function):
         tile = "auto" if function.tile_shape else "off"
@@ -59,14 +61,14 @@ def measure(name, data, test, size):
             "pictures": len(result.images),
         }
 
-    keras = subject.reference.function
+    keras = job.reference.function
     tiled = replace(keras, tile_shape=(size, size))
     yield row(KERAS, keras)
     yield row(KERAS_TILES, tiled)
     yield row(KERAS_EIGHT_BITS, in_eight_bits(tiled))
     with tempfile.TemporaryDirectory() as work:
         for format, variant in FILES:
-            path = publish.make(subject, format, variant, Path(work))
+            path = make(job, format, variant, Path(work))
             yield row(f"{format} {variant}", open_model(path))
 
 
@@ -104,38 +106,46 @@ def line(rows):
 
 
 @click.command()
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--calibration", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--test", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--size", default=256, show_default=True)
 @click.option("--cache", type=click.Path(path_type=Path), default="runs/exported_scores")
-def main(data, test, size, cache):
+def main(calibration, test, size, cache):
     """Score the files of all weights of the catalogue."""
     tables = []
     for entry in list_models():
         stored = cache / f"{entry.name}-{entry.sha256[:12]}-{size}.json"
         if not stored.exists():
             click.echo(f"{entry.name}:")
-            write_json(stored, list(measure(entry.name, data, test, size)))
+            write_json(stored, list(measure(entry.name, calibration, test, size)))
         tables.append(json.loads(stored.read_text(encoding="utf-8")))
         click.echo(", ".join(f"{key} {value}" for key, value in line(tables[-1]).items()))
     write_results(
         "exported_scores",
         [row for rows in tables for row in rows],
         title=f"Exported files on {test.name}",
-        command="python benchmarks/exported_scores.py --data FOLDER --test SET12",
+        command="python benchmarks/exported_scores.py --calibration FOLDER --test SET12",
         notes=NOTES.format(pictures=tables[0][0]["pictures"], size=size),
-        settings={"size": size, "data": data.resolve().name, "test": test.resolve().name},
+        settings={
+            "size": size,
+            "calibration": calibration.resolve().name,
+            "test": test.resolve().name,
+        },
         table=[line(rows) for rows in tables],
+        folder=RESULTS,
     )
-    gates = {f"{format} {variant}": gate.psnr_loss for (format, variant), gate in GATES.items()}
+    tolerances = {
+        f"{name} {variant}": FORMATS[name].variants[variant].tolerance.psnr_loss
+        for name, variant in FILES
+    }
     missed = [
         f"{rows[0]['weights']}, {file}: {loss:.3f} dB"
         for rows in tables
         for file, loss in losses(rows).items()
-        if loss > gates[file]
+        if loss > tolerances[file]
     ]
     if missed:
-        sys.exit("\n".join(["gates missed:", *missed]))
+        sys.exit("\n".join(["tolerances missed:", *missed]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Export every network to every format and write down what comes of it.
 
-    python benchmarks/exports.py --data FOLDER_TO_CALIBRATE_WITH --test FOLDER_TO_PROVE_WITH
+    python benchmarks/exports.py --calibration FOLDER --test FOLDER
 
 Takes all weights of the catalogue, and small untrained versions of the networks
 without weights, which show what converts and how exactly. Every file's row is
@@ -14,19 +14,20 @@ import tempfile
 from pathlib import Path
 
 import click
-from device import RESULTS, stamp, write_results
 
-from keras_rdanet.evaluation.report import markdown_table
-from keras_rdanet.export import exporter as publish
-from keras_rdanet.export import job as prepare
-from keras_rdanet.export.verification.report import GATES
+from keras_rdanet.evaluation.report import describe_environment, markdown_table, write_results
+from keras_rdanet.export.exporter import verify
+from keras_rdanet.export.formats.registry import FORMATS, select
+from keras_rdanet.export.job import NONLOCAL_TILE, job_of, prepare_job
 from keras_rdanet.files import write_json, write_text
 from keras_rdanet.models import registry
-from keras_rdanet.runtimes import metadata as meta
+from keras_rdanet.profiling import environment
+from keras_rdanet.runtimes.metadata import describe
 from keras_rdanet.weights.catalogue import list_models
 
+RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "exports.md"
-COMMAND = "python benchmarks/exports.py --data FOLDER_TO_CALIBRATE_WITH --test FOLDER_TO_PROVE_WITH"
+COMMAND = "python benchmarks/exports.py --calibration FOLDER --test FOLDER"
 
 # Networks as deep and wide as it takes to meet all of their operations.
 UNTRAINED = {
@@ -43,61 +44,58 @@ UNTRAINED = {
     "panet_gray": {"filters": 8, "num_blocks": 2},
     "pa_edsr_x2": {"filters": 8, "num_blocks": 2},
 }
-WANTED = publish.combinations(tuple(publish.VARIANTS), tuple(meta.VARIANTS))
+WANTED = select(has_pictures=True)
 
 INTRODUCTION = """\
 Every cell is a file that `keras-rdanet export` made and compared with the network in Keras, in
 float32, on the same pictures. In it: what the file loses in dB of PSNR (of networks without
 weights, whose PSNR means nothing, the PSNR between both outputs), its size, and how many times as
-fast as Keras it is. :red_circle: files miss a gate or cannot be made; the command does not publish
-them, and the reason is below the table."""
+fast as Keras it is. :red_circle: files miss their tolerance or cannot be made; the command does not
+publish them, and the reason is below the table."""
 
 READING = """\
 Speed is the ratio to Keras on this machine in one run, the least of three calls on one crop.
 int16x8 runs on reference kernels here; it is meant for accelerators. SavedModel and ONNX files
 take any size, TFLite files were made for {size}x{size} pixels ({nonlocal_size}x{nonlocal_size} for
 networks that compare all positions). The PSNR is that of the protocol of the task, on {pictures}
-crops of that size from the middle of pictures of {test}; quantizers learnt from those of {data}."""
+crops of that size from the middle of pictures of {test}; quantizers were calibrated on those of
+{calibration}."""
 
 
-def measure(name, overrides, wanted, data, test, size, pictures):
+def measure(name, overrides, wanted, calibration, test, size, pictures):
     """Export a network of the catalogue, or an untrained one, and yield a row for each file."""
-    options = {"data": data, "test": test, "pictures": pictures, "calibrate": True}
+    options = {"calibration": calibration, "test": test, "pictures": pictures}
     if overrides is None:
-        subject = prepare.subject(name, size=_side(registry.load(name), size), **options)
+        job = prepare_job(name, size=_side(registry.load(name), size), **options)
     else:
         model = registry.build(name, **overrides)
-        metadata = meta.describe(model)
-        subject = prepare.subject_of(model, metadata, size=_side(model, size), **options)
+        metadata = describe(model)
+        job = job_of(model, metadata, size=_side(model, size), trained=False, **options)
     with tempfile.TemporaryDirectory() as work:
         for format, variant in wanted:
-            report, _ = publish.prove(subject, format, variant, Path(work))
+            report, _ = verify(job, format, variant, Path(work))
             click.echo(", ".join(f"{key} {value}" for key, value in report.row().items()))
-            yield row(subject, report)
+            yield row(job, report)
 
 
 def _side(model, size):
     return None if model.support == "nonlocal" else size
 
 
-def row(subject, report):
+def row(job, report):
     """Flatten a report."""
     parity = report.parity
     measured = {} if parity is None else dataclasses.asdict(parity)
     measured.pop("faults", None)
     return {
-        "network": subject.metadata.name,
-        "trained": subject.metadata.weights is not None,
+        "network": job.metadata.name,
+        "trained": job.trained,
         "format": report.format,
         "variant": report.variant,
         "bytes": report.bytes,
         **measured,
         "psnr_loss": None if parity is None else parity.psnr_loss,
-        "audit": {
-            target: lines
-            for target, lines in (report.audit or {}).items()
-            if target != "operations"
-        },
+        "delegate_support": dict(report.delegate_support or {}),
         "failures": list(report.failures),
     }
 
@@ -130,25 +128,26 @@ def document(rows, settings):
         for one in rows
         if one["failures"]
     ]
-    gates = [
+    tolerances = [
         {
             "file": f"{format} {variant}",
-            "may lose, dB": gate.psnr_loss,
-            "may differ by": gate.max_abs_error,
+            "may lose, dB": FORMATS[format].variants[variant].tolerance.psnr_loss,
+            "may differ by": FORMATS[format].variants[variant].tolerance.max_abs_error,
         }
-        for (format, variant), gate in GATES.items()
+        for format, variant in WANTED
     ]
     targets = [
         {
             "network": one["network"],
             "variant": one["variant"],
-            **{target: "; ".join(lines) or "fit" for target, lines in one["audit"].items()},
+            **{
+                target: "; ".join(lines) or "fit"
+                for target, lines in one["delegate_support"].items()
+            },
         }
         for one in rows
-        if one["format"] == "tflite" and one["audit"]
+        if one["delegate_support"]
     ]
-    device = stamp()
-    versions = ", ".join(f"{key} {value}" for key, value in device["versions"].items())
     return (
         "\n\n".join(
             [
@@ -159,47 +158,52 @@ def document(rows, settings):
                 READING.format(**settings),
                 "## What is red, and why",
                 "\n".join(reasons) or "Nothing.",
-                "## The gates",
-                markdown_table(gates).rstrip(),
-                "## What TFLite files can run on",
-                "By their operations, shapes and types; no phone was tried.",
+                "## Tolerances",
+                markdown_table(tolerances).rstrip(),
+                "## Delegate support of TFLite files",
+                "What a target does not support: operations, shapes and types. No phone was tried.",
                 markdown_table(targets).rstrip(),
-                f"Measured on {device['cpu']}, {device['cores']} cores; {device['system']}, "
-                f"Python {device['python']}; {versions}.",
+                f"Measured on {describe_environment(environment())}.",
             ]
         )
         + "\n"
     )
 
 
+def read_rows(path):
+    """The rows of a file in --cache; those of version 0.1.0 call the delegate support "audit"."""
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return [{"delegate_support": one.pop("audit", {}), **one} for one in rows]
+
+
 @click.command()
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--calibration", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--test", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--size", default=128, show_default=True)
 @click.option("--pictures", default=6, show_default=True)
 @click.option("--cache", type=click.Path(path_type=Path), default="runs/exports", show_default=True)
 @click.option("--only", multiple=True, help="Names of networks; the others come from the cache.")
-def main(data, test, size, pictures, cache, only):
+def main(calibration, test, size, pictures, cache, only):
     """Write the matrix of networks, formats and variants."""
     weights = {entry.name: entry.sha256[:12] for entry in list_models()}
     networks = dict.fromkeys(weights) | UNTRAINED
     rows = []
     for name, overrides in networks.items():
         stored = cache / f"{name}-{weights.get(name, 'untrained')}-{size}-{pictures}.json"
-        own = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else []
+        own = read_rows(stored) if stored.exists() else []
         done = {(one["format"], one["variant"]) for one in own}
         missing = [pair for pair in WANTED if pair not in done]
         if missing and (not only or name in only):
             click.echo(f"{name}:")
-            for one in measure(name, overrides, missing, data, test, size, pictures):
+            for one in measure(name, overrides, missing, calibration, test, size, pictures):
                 own.append(one)
                 write_json(stored, own)
         rows += sorted(own, key=lambda one: WANTED.index((one["format"], one["variant"])))
     settings = {
         "size": size,
-        "nonlocal_size": prepare.NONLOCAL_TILE,
+        "nonlocal_size": NONLOCAL_TILE,
         "pictures": pictures,
-        "data": data.resolve().name,
+        "calibration": calibration.resolve().name,
         "test": test.resolve().name,
     }
     write_text(DOCUMENT, document(rows, settings))

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import click
 import tensorflow as tf
-from device import write_results
 
 from keras_rdanet.config import load_config
 from keras_rdanet.data.input_wait import InputWait
 from keras_rdanet.data.packed import MANIFEST, pack
 from keras_rdanet.data.sources import folder
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.training import build
 
+RESULTS = Path(__file__).parent / "results"
 CONFIG = Path(__file__).parents[1] / "configs" / "tsp_rdanet" / "tiny_rgb.yaml"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -55,6 +56,7 @@ def main(images, path, steps, seconds):
             "input threads, training alone on a batch in memory, the wait with both together. "
             f"Other programs loaded the machine with {load:.1f} when it began."
         ),
+        folder=RESULTS,
     )
 
 

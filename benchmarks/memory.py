@@ -6,9 +6,7 @@ Each case is a process of its own; pictures are made up. Writes results/memory.j
 exits 1 above 2 GB.
 """
 
-import json
 import math
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,23 +14,16 @@ from pathlib import Path
 
 import click
 import numpy as np
-from device import RESULTS, write_results
 
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.image.io import Picture, write_picture
+from keras_rdanet.profiling import peak_memory_of
 
+RESULTS = Path(__file__).parent / "results"
 LIMIT = 2e9  # bytes
 NOTES = f"""\
 `peak` is the largest resident memory of the whole process in MB (10^6 bytes), framework, decoder
 and encoder included; more than {LIMIT / 1e6:g} would fail. RGB pictures of 8 bits, no options."""
-
-# In the measured process: the command, then what it took at most.
-CHILD = """
-import json, sys
-from keras_rdanet.cli.main import command
-from keras_rdanet.profiling import peak_memory
-code = command(sys.argv[1:], standalone_mode=False)
-print(json.dumps({"code": code, "peak": peak_memory()}))
-"""
 
 
 def scene(megapixels):
@@ -65,21 +56,15 @@ def main(model, megapixels, suffixes, output):
                 write_picture(source, picture)
                 line = ["restore", source, target, *(["--model", model] if model else [])]
                 start = time.perf_counter()
-                done = subprocess.run(
-                    [sys.executable, "-c", CHILD, *map(str, line)],
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    check=True,
-                )
+                peak, said = peak_memory_of("keras_rdanet", *line)
                 seconds = time.perf_counter() - start
-                said, measured = done.stdout.splitlines()
                 rows.append(
                     {
                         "megapixels": size,
                         "size": "{}x{}".format(*picture.samples.shape),
                         "file": suffix.removeprefix("."),
-                        "computed in": said.rpartition(" in ")[2].partition(",")[0],
-                        "peak": round(json.loads(measured)["peak"] / 1e6),
+                        "computed in": said.strip().rpartition(" in ")[2].partition(",")[0],
+                        "peak": round(peak / 1e6),
                         "seconds": round(seconds),
                     }
                 )

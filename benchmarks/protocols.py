@@ -11,11 +11,12 @@ from pathlib import Path
 
 import click
 import numpy as np
-from device import RESULTS, write_results
 
 from keras_rdanet.data.sources import folder
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.tasks import JPEG, BayerMosaic, SuperResolution
 
+RESULTS = Path(__file__).parent / "results"
 # Set, task, channels, and the PSNR in dB that the paper has for its input.
 PANET, EDSR = "Mei 2020 (PANet)", "Lim 2017 (EDSR)"
 PUBLISHED = [

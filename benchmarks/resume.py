@@ -18,9 +18,11 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
-from device import RESULTS, write_results
 from safetensors.numpy import load_file
 
+from keras_rdanet.evaluation.report import write_results
+
+RESULTS = Path(__file__).parent / "results"
 # TensorFlow's AddN adds three or more gradients in the order in which their buffers become free,
 # which threads decide; compiled runs have no such freedom.
 LIMITS = {False: 1e-4, True: 0.0}

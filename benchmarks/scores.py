@@ -14,16 +14,17 @@ import re
 from pathlib import Path
 
 import click
-from device import RESULTS, write_results
 
 from keras_rdanet.data import sources
 from keras_rdanet.evaluation.comparison import Method, baseline_methods
 from keras_rdanet.evaluation.evaluate import evaluate, open_identified, task_of
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.files import write_json
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.tasks import registry
 from keras_rdanet.weights.catalogue import list_models
 
+RESULTS = Path(__file__).parent / "results"
 # Task and channels -> its usual test sets; pairs lie in folders `noisy` and `clean`.
 SETS = {
     ("gaussian_noise", 1): ("set12", "bsd68"),

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import click
 import numpy as np
 
+RESULTS = Path(__file__).parent / "results"
 WORKER = Path(__file__).parent / "torch_networks" / "worker.py"
 TOLERANCE = 1e-4  # of the range of the output
 CLOCKS = {"wall": "perf_counter", "cpu": "process_time"}
@@ -195,7 +196,7 @@ def main(torch_python, only, rounds, threads, clock):
     """Compare the speed of our networks with PyTorch eager."""
     # Read when TensorFlow starts.
     os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), TF_NUM_INTEROP_THREADS="1")
-    from device import write_results
+    from keras_rdanet.evaluation.report import write_results
 
     torch = Torch(torch_python, threads, clock)
     version = torch.versions()["torch"]
@@ -215,6 +216,7 @@ def main(torch_python, only, rounds, threads, clock):
             f"--threads {threads}",
             notes=f"{NOTES} Threads: {threads}; clock: {clock}; PyTorch {version}.",
             settings={"threads": threads, "rounds": rounds, "clock": clock, "torch": version},
+            folder=RESULTS,
         )
     differing = [row["network"] for row in rows if row["difference"] > TOLERANCE]
     slower = [row["network"] for row in rows if min(row["train ratio"], row["restore ratio"]) < 1]

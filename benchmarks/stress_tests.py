@@ -11,13 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from device import RESULTS, write_results
 
 from keras_rdanet.evaluation import stress_tests
 from keras_rdanet.evaluation.evaluate import open_identified
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.image.color import luma
 from keras_rdanet.weights.catalogue import list_models
 
+RESULTS = Path(__file__).parent / "results"
 PRECISIONS = ("float32", "bfloat16")
 NOTES = f"""\
 Values are on a scale where white is 1, before clipping; `shift` is how far the mean of the worst

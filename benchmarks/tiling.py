@@ -15,9 +15,9 @@ from pathlib import Path
 
 import click
 import numpy as np
-from device import RESULTS, write_results
 from tqdm import tqdm
 
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import SUFFIXES, read_picture, to_float, to_samples
 from keras_rdanet.inference.open import open_model
@@ -25,6 +25,7 @@ from keras_rdanet.inference.tiling import choose_tile, default_overlap, restore_
 from keras_rdanet.metrics import psnr
 from keras_rdanet.tasks.gaussian_noise import protocol_noise
 
+RESULTS = Path(__file__).parent / "results"
 LIMIT = 0.05  # dB
 NOTES = f"""\
 `whole` and `tiled` are PSNR against the clean picture in dB, `loss` is their difference (more than

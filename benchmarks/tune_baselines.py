@@ -6,15 +6,18 @@ Prints the mean PSNR of every setting; the best ones, as rules in sigma, are
 the constants of `keras_rdanet.evaluation.baselines`.
 """
 
+from pathlib import Path
+
 import click
 import numpy as np
-from device import write_results
 
 from keras_rdanet.data.sources import folder
 from keras_rdanet.evaluation import baselines
 from keras_rdanet.evaluation.evaluate import evaluate
+from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.tasks import GaussianNoise
 
+RESULTS = Path(__file__).parent / "results"
 SIGMAS = (15, 25, 50)
 STRENGTHS = {
     "non_local_means": (0.5, 0.55, 0.6, 0.7, 0.8, 0.85, 0.9, 1.0),
@@ -64,6 +67,7 @@ def main(data, limit):
         title="Settings of the classical denoisers: PSNR in dB on training images",
         command="python benchmarks/tune_baselines.py --data TRAINING_IMAGES",
         notes=f"The first {limit} images of the folder, protocol of `keras-rdanet evaluate`.",
+        folder=RESULTS,
     )
 
 

@@ -1,1 +1,1 @@
-"""Exports that are proven equal."""
+"""Exported files that are verified to be equal to their network."""

@@ -1,204 +1,241 @@
-"""From a network to files in several formats, each of them proven before it is published."""
+"""From a network to files in several formats, each verified before it is published."""
 
-import collections
 import contextlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_rdanet.export.formats.saved_model import export_saved_model, operations
-from keras_rdanet.export.job import Subject
+from keras_rdanet.export.formats.base import Format
+from keras_rdanet.export.formats.registry import FORMATS, is_calibrated, select
+from keras_rdanet.export.job import ExportJob, prepare_job
 from keras_rdanet.export.verification import report as reporting
-from keras_rdanet.export.verification.comparison import measure
+from keras_rdanet.export.verification.comparison import failures, measure
+from keras_rdanet.export.verification.report import Report
 from keras_rdanet.files import file_sha256, replacing
-from keras_rdanet.inference.open import open_model
 
-# Format -> its variants, in the order they are made in.
-VARIANTS = {
-    "saved_model": ("fp32",),
-    "onnx": ("fp32", "int8"),
-    "tflite": ("fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8"),
-}
-CALIBRATED = ("int8", "int8_uint8", "int16x8")
-FINE_TUNED = ("int8", "int8_uint8")
-# Runs on reference kernels here, on one core for a minute: proven beside the other files.
-SLOW = ("tflite", "int16x8")
 REPORTS = "reports"
 SUMMARY = "report.md"
 
 
-def file_name(format: str, variant: str) -> str:
-    """What an exported file is called, `model_int8.tflite` say; a SavedModel is a folder."""
-    return "saved_model" if format == "saved_model" else f"model_{variant}.{format}"
+def export(
+    model: Any,
+    out: str | Path,
+    *,
+    formats: Iterable[str] | None = None,
+    variants: Iterable[str] | None = None,
+    calibration: str | Path | None = None,
+    test: str | Path | None = None,
+    channels: int | None = None,
+    size: int | None = None,
+    pictures: int = 8,
+    fine_tune: int = 0,
+    force: bool = False,
+    on_report: Callable[[Report], None] | None = None,
+) -> list[Report]:
+    """Export a network to files, verify each of them, and put those that pass into a folder.
 
+    Every file is compared with the network in float32 on the same pictures,
+    degraded as those it was trained for. A file that misses its tolerance is
+    deleted; `report.md` still lists it, with the reason.
 
-def combinations(formats: Sequence[str], variants: Sequence[str]) -> list[tuple[str, str]]:
-    """Which pairs of format and variant there are, of those asked for.
+    Args:
+        model: Name of a network or a family, path of a weights file, or a
+            `RestorationModel` in float32 that knows its preset.
+        out: The folder to write to; it is made if it does not exist.
+        formats: Names of formats, keys of `FORMATS`; by default all that come
+            in one of `variants`.
+        variants: Names of variants, `"fp32"` and `"int8"` for example; by
+            default all.
+        calibration: Folder of clean pictures on which int8 files measure the
+            ranges of their values.
+        test: Folder of clean pictures to verify with; by default those of
+            `calibration`, or a drawn scene without either.
+        channels: `1` or `3`, which network of a family; by default the one
+            that suits the pictures.
+        size: Height and width in pixels of files whose input is fixed, and of
+            the crops that are compared; by default 256, or 64 for networks
+            that compare all positions.
+        pictures: Largest number of pictures to verify with.
+        fine_tune: Steps of fine-tuning for int8 files that miss their
+            tolerance; 0 for none.
+        force: Whether files that miss their tolerance are published as well;
+            their reports say so.
+        on_report: Called with each report as soon as its file is published or
+            refused.
+
+    Returns:
+        A report for each file, in the order they were made.
 
     Raises:
-        ValueError: if a format has none of the variants.
+        ValueError: if a name is unknown, the model does not know its preset,
+            the pictures do not suit the network, or files that need pictures
+            are asked for without any.
+        TypeError: if `model` is neither a name, a path nor a model.
+        ImportError: if a converter is not installed.
+        OSError: if a file cannot be read or written, or the folder holds
+            something else under the name of a file.
     """
-    found = {name: [v for v in VARIANTS[name] if v in variants] for name in formats}
-    for name in (name for name in formats if not found[name]):
-        raise ValueError(f"{name} comes as {', '.join(VARIANTS[name])}; none of these is wanted.")
-    return [(name, variant) for name in VARIANTS if name in found for variant in found[name]]
+    wanted = select(formats, variants, has_pictures=calibration is not None, fine_tune=fine_tune)
+    needs_calibration = any(is_calibrated(*pair) for pair in wanted)
+    job = prepare_job(
+        model,
+        calibration=calibration if needs_calibration else None,
+        test=calibration if test is None else test,
+        channels=channels,
+        size=size,
+        pictures=pictures,
+    )
+    return run(job, wanted, Path(out), force=force, fine_tune=fine_tune, on_report=on_report)
 
 
-def publish(
-    subject: Subject,
+def run(
+    job: ExportJob,
     wanted: Sequence[tuple[str, str]],
     out: Path,
     *,
     force: bool = False,
     fine_tune: int = 0,
-) -> Iterator[reporting.Report]:
-    """Make files, prove each of them, and put those that pass into a folder.
+    on_report: Callable[[Report], None] | None = None,
+) -> list[Report]:
+    """Make files of a job that is prepared, verify each of them, and publish those that pass.
 
     Beside them come `report.md`, a line for every file, and in `reports` what
-    was measured about each: JSON, Markdown and a picture. Of a file that
-    misses its gate nothing stays but its line, which says so if an older file
-    of that name is still there. A float32 ONNX file gets a `trtexec` command
-    and a Python script beside it, see `write_tensorrt`.
+    was measured about each: JSON, Markdown and a picture. `report.md` says so
+    if an older file stays in the place of one that was refused.
 
     Args:
-        subject: The network.
-        wanted: Pairs of format and variant.
-        out: The folder; made if it is not there.
-        force: Publish what misses its gate all the same; its report says so.
-        fine_tune: Steps of fine-tuning for files in 8 bits that miss their
-            gate; they are made once more from its weights, compared with the
-            network as it was, and taken if they are better. 0 for none.
+        job: The network and its pictures.
+        wanted: Pairs of format and variant, from `select`.
+        out: The folder; it is made if it does not exist.
+        force: Whether files that miss their tolerance are published as well.
+        fine_tune: Steps of fine-tuning for int8 files that miss their
+            tolerance. They are made again from the fine-tuned weights,
+            compared with the network as it was, and taken if they are better.
+        on_report: Called with each report.
 
-    Yields:
-        A report for each file, once it is published or refused.
+    Returns:
+        A report for each file.
 
     Raises:
-        ValueError: if quantized files are wanted without pictures for calibration,
-            or fine-tuning without pictures to learn from.
         ImportError: if a converter is not installed.
-        OSError: if the folder cannot be written, or holds something else under
-            the name of a file.
+        OSError: as in `export`.
     """
-    quantized = [variant for _, variant in wanted if variant in CALIBRATED]
-    if quantized and subject.calibration is None:
-        raise ValueError(
-            f"{quantized[0]} learns its ranges from pictures: give a folder of them (--data), "
-            f"or leave {quantized[0]} out (--variants)."
-        )
-    for name in (file_name(*pair) for pair in wanted):
-        _check_replaceable(out / name)
-    if fine_tune and subject.data is None:
-        raise ValueError("Fine-tuning learns from pictures: give a folder of them (--data).")
+    for format, variant in wanted:
+        _check_replaceable(out, FORMATS[format], variant)
     out.mkdir(parents=True, exist_ok=True)
-    reports = []
+    reports: list[Report] = []
     with tempfile.TemporaryDirectory(prefix=".", dir=out) as work:
-        tuned: Subject | None = None
-        slow = _begin(subject, Path(work)) if SLOW in wanted else None
+        tuned: ExportJob | None = None
+        slow = {
+            (format, variant): _begin(job, format, variant, Path(work))
+            for format, variant in wanted
+            if FORMATS[format].variants[variant].slow
+        }
         for format, variant in wanted:
             folder = Path(work)
-            if slow is not None and (format, variant) == SLOW:
-                report, sheet = slow.result()
+            if (format, variant) in slow:
+                report, sheet = slow[format, variant].result()
             else:
-                report, sheet = prove(subject, format, variant, folder)
-            if fine_tune and variant in FINE_TUNED and report.parity and not report.passed:
-                tuned = tuned or subject.fine_tuned(fine_tune)
+                report, sheet = verify(job, format, variant, folder)
+            if fine_tune and report.missed and FORMATS[format].variants[variant].fine_tunable:
+                tuned = tuned or job.fine_tuned(fine_tune)
                 second = folder / "fine_tuned"
                 second.mkdir(exist_ok=True)
-                again, other = prove(tuned, format, variant, second)
+                again, other = verify(tuned, format, variant, second)
                 if reporting.is_better(again, report):
-                    loss = report.parity.psnr_loss
+                    loss = report.parity and report.parity.psnr_loss
                     report, sheet, folder = replace(again, loss_before=loss), other, second
                 else:
-                    report = replace(report, failures=(*report.failures, _in_vain(again)))
-            if report.parity is not None and (report.passed or force):
-                _move_copy(folder / report.file, out / report.file)
-                report = replace(report, companions=_companions(subject, out / report.file))
+                    report = report.failing(_in_vain(again))
+            if report.passed or (force and report.missed):
+                path = out / report.file
+                _move_copy(folder / report.file, path)
+                report = replace(report, sidecars=_sidecars(job, path, format, variant))
                 reporting.write(report, out / REPORTS, sheet)
             elif (out / report.file).exists():
-                older = f"{report.file} in the folder is an older one"
-                report = replace(report, failures=(*report.failures, older))
+                report = report.failing(f"{report.file} in the folder is an older one")
             reports.append(report)
             reporting.write_summary(reports, out / SUMMARY)
-            yield report
+            if on_report is not None:
+                on_report(report)
+    return reports
 
 
-def prove(
-    subject: Subject, format: str, variant: str, work: Path
-) -> tuple[reporting.Report, np.ndarray | None]:
-    """Make a file and find out all that its report says.
+def verify(
+    job: ExportJob, format: str, variant: str, work: Path
+) -> tuple[Report, np.ndarray | None]:
+    """Make a file and measure all that its report says.
 
     Args:
-        subject: The network.
-        format, variant: What to make.
-        work: A folder for it, and for what it is made from.
+        job: The network and its pictures.
+        format: Name of the format.
+        variant: Name of the variant.
+        work: Folder for the file, and for what it is made from.
 
     Returns:
         The report, and a picture for it; a file that cannot be made has no
         parity and no picture, and the reason is among the failures.
     """
-    name = file_name(format, variant)
-    reference, protocol = subject.reference, subject.protocol
-    if variant == "int8_uint8":
+    row = FORMATS[format]
+    kind = row.variants[variant]
+    name = row.file_name(variant)
+    reference, protocol = job.reference, job.protocol
+    if kind.takes_samples:
         reference = reference.in_eight_bits
         protocol = {**protocol, "degraded": "clipped and rounded to 8 bits, for network and file"}
     try:
-        path = make(subject, format, variant, work)
-        function = open_model(path)
-        parity, restored = measure(function, reference)
+        path = make(job, format, variant, work)
+        parity, restored = measure(row.open(path), reference)
     except ValueError as error:
         reason = " ".join(str(error).split())
-        return reporting.Report(name, format, variant, failures=(reason,)), None
-    report = reporting.Report(
+        return Report(name, format, variant, job.metadata, failures=(reason,)), None
+    report = Report(
         file=name,
         format=format,
         variant=variant,
-        metadata=subject.metadata,
+        metadata=job.metadata,
         bytes=size_of(path),
         sha256=file_sha256(path),
         protocol=protocol,
+        tolerance=kind.tolerance,
         parity=parity,
-        audit=_audit(format, path),
-        failures=reporting.failures(
-            format, variant, parity, trained=subject.metadata.weights is not None
-        ),
+        failures=failures(parity, kind.tolerance, trained=job.trained),
+        **(row.inspect(path) if row.inspect else {}),
     )
     return report, reporting.picture_sheet(reference, restored, name)
 
 
+def make(job: ExportJob, format: str, variant: str, work: Path) -> Path:
+    """Make the file of a format and variant in the folder `work`, if it is not there yet.
+
+    Raises:
+        ValueError: if the format cannot hold the network.
+    """
+    row = FORMATS[format]
+    path = work / row.file_name(variant)
+    if not path.exists():
+        row.write(job, path, variant)
+    return path
+
+
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)
 
 
-def make(subject, format, variant, work):
-    """Make the file of a format and variant in the folder `work`, if it is not there yet."""
-    path = work / file_name(format, variant)
-    if path.exists():
-        return path
-    if format == "saved_model":
-        return export_saved_model(subject.model, path, subject.metadata)
-    if format == "onnx":
-        from keras_rdanet.export.formats.onnx import export_onnx, export_qdq
-
-        if variant == "fp32":
-            return export_onnx(subject.model, path, subject.metadata)
-        tiles = subject.calibration.degraded
-        return export_qdq(make(subject, "onnx", "fp32", work), path, np.split(tiles, len(tiles)))
-    return subject.tflite.write(path, variant)
-
-
-def _begin(subject, work):
-    """Make the slow file and begin to prove it; what is wrong with it, `prove` will say."""
+def _begin(job, format, variant, work):
+    """Make a slow file and begin to verify it; `verify` will say what is wrong with it."""
     with contextlib.suppress(ValueError):
-        make(subject, *SLOW, work)
-    return _in_background(lambda: prove(subject, *SLOW, work))
+        make(job, format, variant, work)
+    return _in_background(lambda: verify(job, format, variant, work))
 
 
 def _in_background(work: Callable) -> Future:
@@ -220,38 +257,17 @@ def _in_vain(report):
     return f"{lost} after fine-tuning"
 
 
-def _audit(format, path):
-    if format == "saved_model":
-        return {"operations": operations(path)}
-    if format == "onnx":
-        import onnx
-
-        nodes = onnx.load(path).graph.node
-        return {"operations": dict(collections.Counter(node.op_type for node in nodes))}
-    from keras_rdanet.export.verification.delegates import audit
-
-    return audit(path)
+def _sidecars(job, path, format, variant):
+    row = FORMATS[format]
+    return row.sidecars(job, path, variant) if row.sidecars else {}
 
 
-def _companions(subject, path):
-    """Write what makes a TensorRT engine of an ONNX file; return the names."""
-    if path.name != file_name("onnx", "fp32"):
-        return ()
-    from keras_rdanet.export.formats.tensorrt import Profile, write_tensorrt
-
-    size = subject.size
-    # The memory of networks that compare all positions grows with the square of the area.
-    ends = (size, size) if subject.metadata.support == "nonlocal" else (64, 512)
-    least, most = min(ends[0], size), max(ends[1], size)
-    profile = Profile((1, least, least), (1, size, size), (1, most, most))
-    return tuple(made.name for made in write_tensorrt(path, profile=profile))
-
-
-def _check_replaceable(path):
+def _check_replaceable(out: Path, row: Format, variant: str) -> None:
     """Refuse to put an export in place of what is none."""
-    if path.is_dir() and not (path / "saved_model.pb").is_file():
+    path = out / row.file_name(variant)
+    if path.is_dir() and not (row.marker and (path / row.marker).is_file()):
         raise FileExistsError(f"{path} is a folder but no export; move it or name another --out.")
-    if path.is_file() and path.name == file_name("saved_model", "fp32"):
+    if path.is_file() and not row.suffix:
         raise FileExistsError(f"{path} is a file; move it or name another --out.")
 
 

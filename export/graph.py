@@ -54,8 +54,8 @@ def concrete(model, shape: tuple[int | None, ...] | None = None):
 
     Args:
         model: As in `restore_function`.
-        shape: Of the input, NHWC; sizes that stay free are `None`. By default
-            only the number of channels is fixed.
+        shape: Shape of the input, NHWC; sizes that stay free are `None`. By
+            default only the number of channels is fixed.
 
     Returns:
         A concrete function that takes a tensor and returns a dict.

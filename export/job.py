@@ -1,8 +1,9 @@
-"""What an export starts from: the network, and the pictures that prove and calibrate it."""
+"""What an export starts from: the network, and the pictures that verify and calibrate it."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from keras_rdanet.image.source import Source
 from keras_rdanet.inference.open import family_members, is_export, is_file
 from keras_rdanet.inference.tiling import NONLOCAL_TILE
 from keras_rdanet.models import registry
+from keras_rdanet.models.base import RestorationModel
 from keras_rdanet.runtimes.metadata import ExportMetadata, describe
 from keras_rdanet.tasks import registry as registry_of_tasks
 from keras_rdanet.tasks.base import EvaluationProtocol
@@ -26,17 +28,20 @@ SIZE = 256
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExportJob:
     """A network to be exported.
 
     Args:
-        model: In float32, a `RestorationModel`.
-        metadata: Of its float32 exports of any size.
-        reference: What it makes of the pictures that prove its exports.
+        model: The network, a `RestorationModel` in float32.
+        metadata: What its files say about it; of variant `"fp32"` and of any size.
+        reference: What the network makes of the pictures that verify its files.
         protocol: How these pictures were degraded and scored, in words.
-        size: Height and width of files whose input is fixed.
-        calibration: What quantizers learn ranges from, if there is any.
-        data: The folder of clean pictures that it was cut from.
+        size: Height and width in pixels of files whose input is fixed.
+        trained: Whether the network was trained. The PSNR of one that was not
+            means nothing, so it is not compared with a tolerance.
+        calibration: Tiles on which quantizers measure ranges; `None` without pictures.
+        calibration_folder: The folder of clean pictures that these were cut from.
+        shared: What writers keep of one variant to make the next of it.
     """
 
     model: Any
@@ -44,30 +49,17 @@ class Subject:
     reference: Reference
     protocol: Mapping
     size: int
+    trained: bool = True
     calibration: CalibrationTiles | None = None
-    data: Path | None = None
+    calibration_folder: Path | None = None
+    shared: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
-    @cached_property
-    def tflite(self):
-        """What writes the `.tflite` files, which share most of the work."""
-        from keras_rdanet.export.formats.tflite import TFLiteExporter
-
-        return TFLiteExporter(
-            self.model, self.metadata, size=self.size, calibration=self.calibration
-        )
-
-    def fine_tuned(self, steps: int) -> "Subject":
-        """Return this with weights that suffer less from eight bits; what proves them stays.
-
-        Raises:
-            ValueError: if there are no pictures to learn from.
-        """
+    def fine_tuned(self, steps: int) -> ExportJob:
+        """Return this with weights that lose less in eight bits; what verifies them stays."""
         from keras_rdanet.export.quantization.fine_tuning import fine_tune
 
-        if self.data is None:
-            raise ValueError("Fine-tuning learns from pictures; give a folder of them.")
         patches = batches(
-            folder(self.data),
+            _source(self.calibration_folder),
             patch_size=TILE * self.model.scale,
             batch_size=4,
             channels=self.model.channels,
@@ -102,61 +94,74 @@ class DrawnScene:
         return (np.tile(np.rint(255 * clean).astype(np.uint8), (6, 6, 1)),)
 
 
-def subject(
-    name: str | Path,
+def prepare_job(
+    model: Any,
     *,
-    data: Path | None = None,
-    test: Path | None = None,
+    calibration: str | Path | None = None,
+    test: str | Path | None = None,
     channels: int | None = None,
-    **options,
-) -> Subject:
-    """Load a network and the pictures that prove its exports.
-
-    Args:
-        name: As in `registry.load`, or of a family.
-        data, test: As in `subject_of`.
-        channels: `1` or `3`, which network of a family; as the pictures are
-            if not given.
-        **options: Of `subject_of`.
-
-    Raises:
-        ValueError: if there is no such network, the pictures do not suit it,
-            or calibration lacks pictures.
-        OSError: if a file cannot be read.
-    """
-    name = _member(name, channels, _source(test or data))
-    model = registry.load(name)
-    if channels not in (None, model.channels):
-        raise ValueError(f"{name} has {model.channels} channels, not {channels}.")
-    return subject_of(model, describe(model), data=data, test=test, **options)
-
-
-def subject_of(
-    model,
-    metadata: ExportMetadata,
-    *,
-    data: Path | None = None,
-    test: Path | None = None,
     size: int | None = None,
     pictures: int = 8,
-    calibrate: bool = False,
-) -> Subject:
-    """Prepare the pictures that prove the exports of a network.
+) -> ExportJob:
+    """Load a network and the pictures that verify and calibrate its files.
 
     Args:
-        model: A `RestorationModel` in float32.
-        metadata: Of it, any size, `"fp32"`.
-        data: Folder of clean pictures to calibrate with.
-        test: Folder of clean pictures to prove with; `data` if not given, and
-            a drawn scene without either.
-        size: Height and width of files whose input is fixed, and of what they
-            are proven on; by default `SIZE`, or `NONLOCAL_TILE` for networks
-            that compare all positions.
-        pictures: How many to prove with, at most.
-        calibrate: Whether to prepare calibration as well.
+        model: As in `keras_rdanet.export.exporter.export`.
+        calibration: Folder of clean pictures to cut calibration tiles from.
+        test: Folder of clean pictures to verify with; by default a drawn scene.
+        channels: `1` or `3`, which network of a family; by default the one
+            that suits the pictures of `test`.
+        size: As in `job_of`.
+        pictures: As in `job_of`.
 
     Raises:
-        ValueError, OSError: as in `subject`.
+        ValueError: if there is no such network, the model does not know its
+            preset, or the pictures do not suit it.
+        TypeError: if `model` is neither a name, a path nor a model.
+        OSError: if a file cannot be read.
+    """
+    if not isinstance(model, RestorationModel):
+        model = registry.load(_member(model, channels, _source(test)), precision="float32")
+    metadata = describe(model)
+    if channels not in (None, model.channels):
+        raise ValueError(f"{metadata.name} has {model.channels} channels, not {channels}.")
+    return job_of(
+        _in_float32(model),
+        metadata,
+        calibration=calibration,
+        test=test,
+        size=size,
+        pictures=pictures,
+    )
+
+
+def job_of(
+    model: RestorationModel,
+    metadata: ExportMetadata,
+    *,
+    calibration: str | Path | None = None,
+    test: str | Path | None = None,
+    size: int | None = None,
+    pictures: int = 8,
+    trained: bool = True,
+) -> ExportJob:
+    """Prepare the pictures that verify and calibrate the files of a network.
+
+    Args:
+        model: The network, in float32.
+        metadata: What its files say about it; of variant `"fp32"` and of any size.
+        calibration: Folder of clean pictures to cut calibration tiles from.
+        test: Folder of clean pictures to verify with; by default a drawn scene.
+        size: Height and width in pixels of files whose input is fixed, and of
+            the crops that are compared; by default `SIZE`, or `NONLOCAL_TILE`
+            for networks that compare all positions.
+        pictures: Largest number of pictures to verify with.
+        trained: Whether the network was trained.
+
+    Raises:
+        ValueError: if the network does not take that size, or the pictures are
+            too small or too few.
+        OSError: if a picture cannot be read.
     """
     size = size or (NONLOCAL_TILE if model.support == "nonlocal" else SIZE)
     if size % model.multiple or size < model.min_size:
@@ -164,45 +169,33 @@ def subject_of(
             f"{metadata.name} takes sizes from {model.min_size} in steps of {model.multiple}, "
             f"not {size}."
         )
-    if calibrate and data is None:
-        raise ValueError("Calibration learns ranges from pictures; give a folder of them.")
     function = model.image_function(metadata.name)
-    protocol = proving_protocol(metadata.task, model.scale)
-    proving = test or data
-    samples = crops(protocol, _source(proving), function, size, pictures)
-    calibration = None
-    if calibrate:
+    protocol = verification_protocol(metadata.task, model.scale)
+    samples = crops(protocol, _source(test), function, size, pictures)
+    tiles = None
+    if calibration is not None:
         # What compares all positions is traced otherwise for another number of them.
         side = size if model.support == "nonlocal" else TILE
-        calibration = calibration_tiles(
-            folder(data),
+        tiles = calibration_tiles(
+            folder(calibration),
             channels=model.channels,
             degrade=calibrating_degradation(metadata.task, model.scale),
             size=side * model.scale,
         )
-    return Subject(
+    return ExportJob(
         model=model,
         metadata=metadata,
         reference=Reference(function, samples, protocol.scoring),
         protocol={
-            "pictures": "a drawn scene" if proving is None else proving.resolve().name,
+            "pictures": "a drawn scene" if test is None else Path(test).resolve().name,
             "crops": f"{len(samples)} of {size}x{size} pixels, from the middle",
             **protocol.describe(model.channels),
         },
         size=size,
-        calibration=calibration,
-        data=data,
+        trained=trained,
+        calibration=tiles,
+        calibration_folder=None if calibration is None else Path(calibration),
     )
-
-
-def proving_protocol(task: str | None, scale: int = 1) -> EvaluationProtocol:
-    """How pictures are degraded to prove exports of a network for `task`; noise if unknown."""
-    return registry_of_tasks.usual(task, scale).verification(scale).protocol()
-
-
-def calibrating_degradation(task: str | None, scale: int = 1) -> Degrade:
-    """What the pictures that a quantizer learns ranges from are degraded by."""
-    return registry_of_tasks.usual(task, scale).calibration(scale)
 
 
 def _member(name, channels, source):
@@ -217,5 +210,24 @@ def _member(name, channels, source):
     return members[(channels or source.headers(0)[-1].channels) == 3]
 
 
-def _source(pictures: Path | None) -> Source:
+def _in_float32(model):
+    """The model, or what it computes in mixed precision, whose weights are float32 as well."""
+    if model.dtype_policy.name == "float32":
+        return model
+    copy = registry.build(model.origin.preset, precision="float32", **model.origin.overrides)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _source(pictures: str | Path | None) -> Source:
     return DrawnScene() if pictures is None else folder(pictures)
+
+
+def verification_protocol(task: str | None, scale: int = 1) -> EvaluationProtocol:
+    """Return how pictures are degraded and scored to verify a network for `task`."""
+    return registry_of_tasks.usual(task, scale).verification(scale).protocol()
+
+
+def calibrating_degradation(task: str | None, scale: int = 1) -> Degrade:
+    """Return how the pictures that calibrate a network for `task` are degraded."""
+    return registry_of_tasks.usual(task, scale).calibration(scale)

@@ -1,10 +1,12 @@
-"""What a network costs, and where that was measured."""
+"""Parameters, operations, time and memory of a network, and the machine they were measured on."""
 
+import contextlib
 import importlib.metadata
 import math
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,16 +31,17 @@ def count_parameters(model) -> int:
 def multiply_accumulates(model, height: int, width: int) -> int:
     """Count the multiply-accumulates of one image through a Keras model.
 
-    What the layers with a kernel ask for counts, at every call: its size
-    times the positions of its output, of its input if it is a transposed
+    Every call of a layer with a kernel counts the size of the kernel times
+    the number of output positions, or of input positions for a transposed
     convolution. Nothing is computed: the model is only traced.
 
-    A layer that is called once and used twice counts once. The published
-    count of TSP-RDANet includes a second, equal head convolution.
+    A layer that is called once and whose output is used twice counts once.
+    The published count of TSP-RDANet includes a second, equal head convolution.
 
     Args:
-        model: Takes `(B, H, W, C)` images.
-        height, width: Of the image, in pixels.
+        model: A Keras model of `(B, H, W, C)` images.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
     """
     counted: list[int] = []
     layers = [layer for layer in model._flatten_layers() if hasattr(layer, "kernel")]
@@ -80,12 +83,12 @@ def _trace(model, shape):
 
 
 def latency(function: Callable, images, *, repeats: int = 5) -> float:
-    """Measure what one call takes: the median, in seconds, after one call to warm up.
+    """Measure the median time of a call in seconds, after one call to warm up.
 
     Args:
-        function: An image function, or any whose result is there on return.
-        images: What it is called with.
-        repeats: Timed calls, at least 1.
+        function: An image function, or any function that returns a finished result.
+        images: Argument of the call.
+        repeats: Number of timed calls, at least 1.
     """
     function(images)
     seconds = []
@@ -99,7 +102,7 @@ def latency(function: Callable, images, *, repeats: int = 5) -> float:
 def peak_memory() -> int:
     """Return the largest resident memory this process has had, in bytes.
 
-    It never falls, so what is to be measured needs a process of its own.
+    The peak never falls, so each measurement needs a process of its own.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -113,11 +116,94 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def available_memory() -> int | None:
+    """Return how many bytes this process may still take; `None` where the system does not tell.
+
+    That is what the machine has left, what the control groups of the process leave it (a
+    container, say), and what its own limit on address space does, whichever is least.
+    """
+    left = [*_machine_memory(), *_group_memory(), *_address_space()]
+    return max(min(left), 0) if left else None
+
+
+def _machine_memory():
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                yield int(line.split()[1]) * 1024
+
+
+def _address_space():
+    with contextlib.suppress(ImportError, OSError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+            yield limit - pages * resource.getpagesize()
+
+
+def _group_memory():
+    """What each control group that the process is in has left, of both versions of them."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0":
+                root, limit, used = "/sys/fs/cgroup", "memory.max", "memory.current"
+            elif "memory" in controllers.split(","):
+                root = "/sys/fs/cgroup/memory"
+                limit, used = "memory.limit_in_bytes", "memory.usage_in_bytes"
+            else:
+                continue
+            group = Path(root, path.lstrip("/"))
+            for folder in (group, *group.parents):
+                # The group of a container may not be visible from inside by its own path.
+                with contextlib.suppress(OSError, ValueError):  # "max": no limit
+                    yield int((folder / limit).read_text()) - _unreclaimable(folder, used)
+                if folder == Path(root):
+                    break
+
+
+def _unreclaimable(folder, used):
+    """What a control group uses, without the files that the system would drop for it."""
+    cached = 0
+    for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines():
+        name, value = line.split()
+        if name in ("inactive_file", "total_inactive_file"):
+            cached = int(value)
+    return int((folder / used).read_text()) - cached
+
+
+# What the measured process runs: the module, and at its end the peak as the last line.
+_MEASURED = """
+import atexit, runpy, sys
+from keras_rdanet.profiling import peak_memory
+atexit.register(lambda: print(peak_memory()))
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def peak_memory_of(module: str, *arguments) -> tuple[int, str]:
+    """Run `python -m module arguments` and measure its largest resident memory.
+
+    Returns:
+        The peak in bytes, and what the module wrote to the standard output.
+
+    Raises:
+        subprocess.CalledProcessError: if the module ends with an error.
+    """
+    command = [sys.executable, "-c", _MEASURED, module, *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    said, _, peak = done.stdout.rstrip().rpartition("\n")
+    return int(peak), said
+
+
 def environment() -> dict:
     """Describe the machine and the versions that a score or a timing came from.
 
-    Loads nothing: the versions are those installed, and GPUs are named when
-    TensorFlow is already in use.
+    It loads no framework: the versions are those installed, and GPUs are
+    named only if TensorFlow is already imported.
     """
     return {
         "cpu": _cpu_name(),

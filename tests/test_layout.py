@@ -17,9 +17,10 @@ SOURCES = {  # folder -> package
     "training": "keras_rdanet.training",
     "export": "keras_rdanet.export",
 }
+SCRIPTS = ("acceptance", "benchmarks", "examples", "tools")
 # Folders are in several places of the order where their modules are: the longest name counts.
 ORDER = [
-    {"files", "image", "profiling"},
+    {"files", "image", "ownership", "profiling", "progress"},
     {"layers", "losses", "metrics", "keras_metrics", "weights.origin"}
     | {
         f"inference.{name}" for name in ("image_function", "tiling", "self_ensemble", "noise_level")
@@ -120,7 +121,9 @@ def test_training_and_export_never_meet():
     assert [m for a, b, m in edges() if {a, b} == {"training", "export"}] == []
 
 
-@pytest.mark.parametrize("folder", [*SOURCES, "tests", "benchmarks", "examples"])
+@pytest.mark.parametrize(
+    "folder", [*SOURCES, "tests", "acceptance", "tools", "benchmarks", "examples"]
+)
 def test_imports_are_absolute_and_make_no_second_copy(folder):
     for file in (ROOT / folder).rglob("*.py"):
         for name in imported(file.read_text(encoding="utf-8")):
@@ -167,7 +170,7 @@ def test_pictures_and_inference_need_no_framework():
 
 def test_no_file_names_a_place_on_somebodys_machine():
     machine = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/\w")
-    folders = [*SOURCES, "configs", "docs", "examples", "benchmarks"]
+    folders = [*SOURCES, *SCRIPTS, "configs", "docs"]
     suffixes = {".py", ".md", ".yaml", ".json", ".txt", ".cfg", ".toml"}
     files = [file for folder in folders for file in (ROOT / folder).rglob("*")]
     files += [file for file in ROOT.glob("*") if file.is_file()]

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from keras_rdanet.models import registry
-from keras_rdanet.profiling import count_parameters, latency, multiply_accumulates, peak_memory
+from keras_rdanet.profiling import (
+    count_parameters,
+    latency,
+    multiply_accumulates,
+    peak_memory,
+    peak_memory_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +90,31 @@ def test_peak_memory_sees_what_was_freed_but_not_what_the_parent_had():
     assert before < 100 * 2**20
     assert 95 * 2**20 < after - before < 150 * 2**20
     assert peak_memory() > 300 * 2**20
+
+
+def test_the_limit_of_a_process_is_its_available_memory():
+    code = """
+import resource
+from keras_rdanet.profiling import available_memory
+free = available_memory()
+resource.setrlimit(resource.RLIMIT_AS, (2**30, resource.RLIM_INFINITY))
+limited = available_memory()
+block = bytearray(2**28)
+print(free, limited, available_memory())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    free, limited, after = map(int, done.stdout.split())
+    assert 2**28 < limited < min(2**30, free)
+    assert limited - after == pytest.approx(2**28, rel=0.05)
+
+
+def test_peak_memory_of_a_module_comes_with_what_it_prints(tmp_path, monkeypatch):
+    code = "import sys\nfilled = b'x' * int(sys.argv[1])\nprint('done')\nsys.exit()\n"
+    (tmp_path / "hungry.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    little, _ = peak_memory_of("hungry", 10)
+    much, said = peak_memory_of("hungry", 100_000_000)
+    assert said == "done"
+    assert 90e6 < much - little < 120e6
+    with pytest.raises(subprocess.CalledProcessError):
+        peak_memory_of("hungry", "no number")

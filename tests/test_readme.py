@@ -3,17 +3,17 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.catalogue import with_models
 from keras_rdanet.cli.main import VERBS, command
 from keras_rdanet.image.io import Picture, write_picture
 from keras_rdanet.models import registry
+from tools.catalogue import with_models
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_table_of_models_is_that_of_the_catalogue():
-    assert with_models(README) == README  # else: python benchmarks/catalogue.py readme
+    assert with_models(README) == README  # else: python tools/catalogue.py readme
 
 
 def test_commands_have_verbs_and_options_that_exist():

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import math
 import sys
 import time
@@ -15,7 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from keras_rdanet.evaluation.evaluate import padding_cells, restore
-from keras_rdanet.files import replacing
+from keras_rdanet.files import write_text, writing
 from keras_rdanet.image.io import Metadata, Picture, write_picture
 from keras_rdanet.image.sheets import sheet
 from keras_rdanet.tasks.base import EvaluationProtocol
@@ -72,8 +73,8 @@ class NaNGuard(keras.callbacks.Callback):
         for s in range(max(step - 1, 0), step + 1):
             arrays[f"degraded_{s}"], arrays[f"target_{s}"] = self.batch_at(s)
         path = self.folder / f"nan_batch_{step}.npz"
-        with replacing(path) as temporary:
-            np.savez(temporary, **arrays)
+        with writing(path) as stream:
+            np.savez(stream, **arrays)
         raise FloatingPointError(
             f"The loss became {loss} at step {step}; its batch and the one before are in {path}. "
             "Set a lower rate or `optimizer.clip_norm`, and resume if there is a checkpoint."
@@ -222,7 +223,8 @@ class Checkpoint(keras.callbacks.Callback):
 
 def write_history(path: Path, history: list[dict]) -> None:
     """One row an epoch; rewritten whole, so that a resumed run leaves no gap and no double."""
-    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in history for key in row)))
-        writer.writeheader()
-        writer.writerows(history)
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, list(dict.fromkeys(key for row in history for key in row)))
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, table.getvalue())

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from keras_rdanet.files import replacing
+from keras_rdanet.files import write_bytes
 
 FORMAT = "keras_rdanet training checkpoint 1"
 
@@ -35,8 +35,7 @@ def save_checkpoint(path: str | Path, model, state: dict) -> None:
     """
     arrays = {name: np.array(variable, order="C") for name, variable in _variables(model).items()}
     metadata = {"format": FORMAT, "state": json.dumps(state)}
-    with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata)
+    write_bytes(path, save(arrays, metadata))
 
 
 def read_state(path: str | Path) -> dict:

@@ -13,9 +13,10 @@ import tensorflow as tf
 from keras_rdanet.config import RunConfig
 from keras_rdanet.data.input_wait import InputWait
 from keras_rdanet.files import write_json
+from keras_rdanet.ownership import locked, remove_leftovers
 from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
-from keras_rdanet.training.validation import validation_set
+from keras_rdanet.training.validation import validation_set, warn_of_shared_images
 
 # What may change between a run and its continuation.
 CHANGEABLE = {
@@ -48,7 +49,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     Raises:
         ValueError: if the config contradicts itself, the data or the checkpoint.
         FloatingPointError: if the loss is not finite; the last checkpoint stays.
-        OSError: if something cannot be read or written.
+        OSError: if something cannot be read or written, or another job is writing to `output`.
     """
     output = Path(output)
     checkpoint = output / "checkpoint.safetensors"
@@ -78,9 +79,12 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     waited = None
     if state["step"] < config.steps:
         batches = build.build_batches(config, model, state["step"])
+        warn_of_shared_images(config, model)
         output.mkdir(parents=True, exist_ok=True)
-        write_json(output / "config.json", options)
-        waited = _fit(model, config, output, state, validation, batches)
+        with locked(output / ".run.lock", f"the run {output}"):
+            remove_leftovers(output, recursive=True)
+            write_json(output / "config.json", options)
+            waited = _fit(model, config, output, state, validation, batches)
     report = _report(config, state, waited)
     write_json(output / "report.json", report)
     return report

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 
-class _WarmAverage:
+class _WarmAverage(keras.optimizers.Optimizer):
     """Averages weights over few steps at first, and over ever more until the momentum is reached.
 
     With the same momentum from the start, the average of a short run is

@@ -1,12 +1,15 @@
 """What a run is scored on while it trains."""
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from keras_rdanet.config import RunConfig
+from keras_rdanet.config import RunConfig, ValidationOptions
 from keras_rdanet.data import sources
+from keras_rdanet.data.check import shared_images
+from keras_rdanet.data.sources import shorten
 from keras_rdanet.image.io import PictureHeader
 from keras_rdanet.image.source import Source
 from keras_rdanet.metrics import WINDOW_SIZE
@@ -14,7 +17,7 @@ from keras_rdanet.models.base import RestorationModel
 from keras_rdanet.tasks import registry
 from keras_rdanet.tasks.base import EvaluationProtocol
 from keras_rdanet.tasks.scoring import Sample
-from keras_rdanet.training.build import check_task
+from keras_rdanet.training.build import check_task, open_source
 
 
 def validation_set(
@@ -35,13 +38,7 @@ def validation_set(
     if options is None:
         return None
     protocol = _protocol(config, model)
-    source: Source
-    if options.layout is not None:
-        source = sources.layout(options.layout, options.data, split="test", scale=model.scale)
-    elif options.target is not None:
-        source = sources.pairs(options.data, options.target, model.scale)
-    else:
-        source = sources.folder(options.data)
+    source = _open(options, model)
     # What is left of the border and of the multiples of a scale must hold a window of SSIM.
     smallest = WINDOW_SIZE + 3 * protocol.scoring.crop_border
     middles = _Middles(source, options.crop, smallest)
@@ -99,6 +96,28 @@ class _Middles:
             tuple(slice(scale * start, scale * (start + length)) for start, length in windows)
             for scale in scales
         ]
+
+
+def _open(options: ValidationOptions, model: RestorationModel) -> Source:
+    if options.layout is not None:
+        return sources.layout(options.layout, options.data, split="test", scale=model.scale)
+    if options.target is not None:
+        return sources.pairs(options.data, options.target, model.scale)
+    return sources.folder(options.data)
+
+
+def warn_of_shared_images(config: RunConfig, model: RestorationModel) -> None:
+    """Warn if images of validation are trained on, too."""
+    if config.validation is None:
+        return
+    validation = _open(config.validation, model)
+    trained = [open_source(images, model.scale) for images in (config.data, *config.mix)]
+    shared = shared_images(trained, validation)
+    if shared:
+        warnings.warn(
+            f"{len(shared)} of {len(validation)} validation images are trained on, too "
+            f"({shorten(shared, 3)}); `val_psnr` says little about other images."
+        )
 
 
 def _protocol(config: RunConfig, model: RestorationModel) -> EvaluationProtocol:

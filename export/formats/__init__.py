@@ -1,1 +1,1 @@
-"""One file for each export format."""
+"""The formats: their table in `registry`, and one module that writes the files of each."""

@@ -1,27 +1,41 @@
 """A network as an ONNX file, for ONNX Runtime, TensorRT and whatever else reads it."""
 
+import collections
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import tensorflow as tf
 
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
+from keras_rdanet.export.job import ExportJob
+from keras_rdanet.export.quantization.onnx import quantized
 from keras_rdanet.files import replacing
 from keras_rdanet.runtimes import metadata as meta
-from keras_rdanet.runtimes.onnx import open_session
 
 OPSET = 18
-# What int8 is worth doing in: the rest is cheap and loses precision.
-QUANTIZED = ("Conv", "ConvTranspose", "Concat", "Relu")
 
-# Share of the calibration tiles whose extremes eight bits represent. On crops of Kodak the
-# camera noise weights lose 0.44 dB with all of them, 0.13 dB with this share, 0.21 dB with 0.9
-# and 0.07 dB with 0.8; but with 0.8 the tiny RGB weights move flat green by 2.05 gray levels.
-COVERAGE = 0.95
+
+def write(job: ExportJob, path: Path, variant: str) -> None:
+    """Write a variant of the network of a job; int8 is made from the float32 file beside it."""
+    if variant == "fp32":
+        export_onnx(job.model, path, job.metadata)
+        return
+    source = path.with_name(path.name.replace(variant, "fp32"))
+    if not source.exists():
+        write(job, source, "fp32")
+    tiles = () if job.calibration is None else job.calibration.degraded
+    export_qdq(source, path, (tile[np.newaxis] for tile in tiles))
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Return what a report says an ONNX file consists of."""
+    kinds = (node.op_type for node in onnx.load(path).graph.node)
+    return {"operations": dict(collections.Counter(kinds))}
 
 
 def export_onnx(model, path: str | Path, metadata: meta.ExportMetadata, *, opset=OPSET) -> Path:
@@ -34,8 +48,8 @@ def export_onnx(model, path: str | Path, metadata: meta.ExportMetadata, *, opset
     Args:
         model: A `RestorationModel` in float32.
         path: The file to write, `.onnx`.
-        metadata: Goes into the file, for `open_model`.
-        opset: Version of ONNX's operators.
+        metadata: What the file says about the network, for `open_model`.
+        opset: Version of the operators of ONNX.
 
     Returns:
         The path.
@@ -64,19 +78,15 @@ def export_qdq(
     *,
     symmetric: bool = False,
 ) -> Path:
-    """Write a file of `export_onnx` again with convolutions in int8 (QDQ).
-
-    Weights are int8 for each channel. Activations are uint8, which CPUs
-    compute three times as fast as int8. The convolutions that see the picture
-    and those that make it stay in float32: they cost nothing measurable, and
-    a third of what int8 loses (the tiny RGB weights 0.074 instead of 0.116 dB) is theirs.
+    """Write a file of `export_onnx` again with convolutions in int8, see `quantized`.
 
     Args:
         source: The float32 file.
         path: The file to write, `.onnx`.
-        calibration: Degraded tiles `(N, H, W, C)`, float32 in `[0, 1]`, that
-            the ranges are measured on.
-        symmetric: Make activations int8 around zero: what TensorRT takes.
+        calibration: Degraded tiles `(N, H, W, C)`, float32 in `[0, 1]`, on
+            which the ranges are measured.
+        symmetric: Whether activations are int8 around zero, which TensorRT
+            asks for, instead of uint8.
 
     Returns:
         The path.
@@ -85,25 +95,8 @@ def export_qdq(
         ValueError: if there is no calibration data.
         OSError: if a file cannot be read or written.
     """
-    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
-    from onnxruntime.quantization.calibrate import TensorsData
-
     proto = onnx.load(source)
-    quantizer = QDQQuantizer(
-        proto,
-        per_channel=True,
-        reduce_range=False,
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, _ranges(proto, calibration)),
-        nodes_to_quantize=[],
-        nodes_to_exclude=_ends(proto.graph),
-        op_types_to_quantize=list(QUANTIZED),
-        extra_options={"ActivationSymmetric": symmetric},
-    )
-    quantizer.quantize_model()
-    quantizer.model.topological_sort()
-    made = quantizer.model.model
+    made = quantized(proto, calibration, symmetric=symmetric)
     metadata = replace(read_metadata(proto), variant="int8")
     onnx.helper.set_model_props(made, {meta.FILE_NAME: metadata.to_json()})
     onnx.checker.check_model(made, full_check=True)
@@ -120,79 +113,6 @@ def read_metadata(proto: onnx.ModelProto) -> meta.ExportMetadata:
     """
     texts = {entry.key: entry.value for entry in proto.metadata_props}
     return meta.from_json(texts.get(meta.FILE_NAME, ""))
-
-
-def _ranges(proto, calibration):
-    """The smallest and largest value of each tensor that may be quantized, in most tiles."""
-    watched = onnx.shape_inference.infer_shapes(proto)
-    names = _activations(watched)
-    outputs = []
-    for name in names:
-        for kind in ("ReduceMin", "ReduceMax"):
-            outputs.append(f"{name}:{kind}")
-            node = onnx.helper.make_node(kind, [name], outputs[-1:], keepdims=0)
-            watched.graph.node.append(node)
-    del watched.graph.output[:]
-    watched.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ()) for name in outputs
-    )
-    session = open_session(watched.SerializeToString())
-    found = [session.run(outputs, {INPUT: np.asarray(tile, np.float32)}) for tile in calibration]
-    if not found:
-        raise ValueError("`calibration` holds no tiles; int8 is scaled by what they contain.")
-    low = np.quantile(found, 1 - COVERAGE, axis=0)[0::2]
-    high = np.quantile(found, COVERAGE, axis=0)[1::2]
-    return {
-        name: tuple(np.float32([end]) for end in ends)
-        for name, *ends in zip(names, low, high, strict=True)
-    }
-
-
-def _activations(proto):
-    """The float tensors that operations in `QUANTIZED` take or give."""
-    graph = proto.graph
-    values = {v.name: v for v in (*graph.input, *graph.output, *graph.value_info)}
-    touched = {
-        name
-        for node in graph.node
-        if node.op_type in QUANTIZED
-        for name in (*node.input, *node.output)
-    }
-    return [
-        name
-        for name in sorted(touched & values.keys())
-        if values[name].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    ]
-
-
-def _ends(graph):
-    """The names of the convolutions that see the input, and of those that make the output."""
-    makers = {name: node for node in graph.node for name in node.output}
-    readers = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    forward = _first_convolutions(INPUT, lambda name: readers.get(name, []), "output")
-    backward = _first_convolutions(
-        OUTPUT, lambda name: [makers[name]] if name in makers else [], "input"
-    )
-    return sorted(forward | backward)
-
-
-def _first_convolutions(start, neighbours, side):
-    """Those that are met first on every way from a tensor."""
-    found, seen, ahead = set(), set(), [start]
-    while ahead:
-        name = ahead.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        for node in neighbours(name):
-            if node.op_type in ("Conv", "ConvTranspose"):
-                found.add(node.name)
-            else:
-                ahead.extend(getattr(node, side))
-    return found
 
 
 def _convert(model, opset):

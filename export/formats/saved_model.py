@@ -4,12 +4,15 @@ import collections
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_rdanet.export.formats.orientation import upright
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
+from keras_rdanet.export.job import ExportJob
 from keras_rdanet.runtimes import metadata as meta
 
 # TF Serving's REST interface takes and gives tensors called `*_bytes` as base64.
@@ -28,7 +31,8 @@ def export_saved_model(model, directory: str | Path, metadata: meta.ExportMetada
     - `serve_uint8`: the same in uint8; any height and width.
     - `serve_bytes`: `degraded_bytes` `(N,)`, encoded PNG or JPEG pictures of
       any sizes, to `restored_bytes` `(N,)`, encoded 8-bit PNG. Pictures are
-      loaded with the network's channels, 16-bit PNG in full depth, alpha dropped.
+      loaded with the network's channels, 16-bit PNG in full depth, alpha dropped,
+      and turned upright as their EXIF orientation says.
 
     Args:
         model: A `RestorationModel` in float32.
@@ -59,6 +63,16 @@ def export_saved_model(model, directory: str | Path, metadata: meta.ExportMetada
     return directory
 
 
+def write(job: ExportJob, path: Path, variant: str) -> None:
+    """Write the network of a job; there is one variant."""
+    export_saved_model(job.model, path, job.metadata)
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Return what a report says a SavedModel consists of."""
+    return {"operations": operations(path)}
+
+
 def archive(model) -> keras.export.ExportArchive:
     """Return a network with its signatures, ready to be written."""
     channels = model.channels
@@ -81,6 +95,7 @@ def archive(model) -> keras.export.ExportArchive:
             encoded, channels=channels, dtype=tf.float32, expand_animations=False
         )
         picture.set_shape((None, None, channels))
+        picture = upright(picture, encoded)
         padded = _padded(picture[None], model.multiple, model.min_size)
         height, width = _scaled_size(picture[None], model.scale)
         return tf.io.encode_png(_to_uint8(restore(padded)[0, :height, :width]))

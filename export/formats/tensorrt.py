@@ -16,6 +16,7 @@ import onnx
 from keras_rdanet.export.formats import tensorrt_builder
 from keras_rdanet.export.formats.onnx import read_metadata
 from keras_rdanet.export.graph import INPUT
+from keras_rdanet.export.job import ExportJob
 from keras_rdanet.export.tftrt import Profile, check_profile
 from keras_rdanet.files import replacing
 
@@ -64,6 +65,24 @@ def write_tensorrt(
     )
 
 
+def write_sidecars(job: ExportJob, path: Path, variant: str) -> dict[str, str]:
+    """Write both files beside the float32 ONNX file of a job, tuned for its size.
+
+    Returns:
+        Name -> what the file does; nothing for other variants.
+    """
+    if variant != "fp32":
+        return {}
+    size = job.size
+    # The memory of networks that compare all positions grows with the square of the area.
+    ends = (size, size) if job.metadata.support == "nonlocal" else (64, 512)
+    least, most = min(ends[0], size), max(ends[1], size)
+    profile = Profile((1, least, least), (1, size, size), (1, most, most))
+    command, script = write_tensorrt(path, profile=profile)
+    engine = f"builds a TensorRT engine from {path.name} on the GPU that will run it"
+    return {command.name: f"{engine}, with trtexec", script.name: f"{engine}, with Python"}
+
+
 def _command(source, flags, shapes):
     options = [
         f"--onnx={source.name}",
@@ -98,7 +117,7 @@ def _check_symmetric(proto, source):
     }
     if onnx.TensorProto.UINT8 in kinds:
         raise ValueError(
-            f"{source} is quantised to uint8, which TensorRT does not take; "
+            f"{source} is quantized to uint8, which TensorRT does not take; "
             "write it with `symmetric=True`."
         )
 

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -19,12 +20,15 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils as flatbuffer
 
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
+from keras_rdanet.export.job import ExportJob
+from keras_rdanet.export.quantization import ranges, search
 from keras_rdanet.export.quantization import tflite as quantization
 from keras_rdanet.export.quantization.calibration import CalibrationTiles
+from keras_rdanet.export.verification.delegates import delegate_support, operations
 from keras_rdanet.files import replacing
 from keras_rdanet.runtimes import metadata as meta
 
-# What the quantization of a file learnt from, beside `meta.FILE_NAME`.
+# The name of a text about the quantization of a file, beside `meta.FILE_NAME`.
 QUANTIZATION_NAME = "keras_rdanet_quantization.json"
 
 # How many tiles files are compared on where all positions are: in int8 that takes seconds a tile.
@@ -40,10 +44,11 @@ class TFLiteExporter:
 
     Args:
         model: A `RestorationModel` in float32.
-        metadata: Of the network; what belongs to a file is filled in.
-        size: Height and width of the input; `None` leaves them free, which
-            accelerators do not take.
-        calibration: What int8 and int16x8 learn their ranges from.
+        metadata: What the files say about the network; the exporter fills in
+            the variant and the size.
+        size: Height and width of the input in pixels; `None` leaves them free,
+            which accelerators do not take.
+        calibration: Tiles on which int8 and int16x8 measure their ranges.
 
     Raises:
         ValueError: if the network does not take that size.
@@ -74,57 +79,57 @@ class TFLiteExporter:
 
     @cached_property
     def calibration(self) -> CalibrationTiles:
-        """What ranges are learnt from.
+        """The tiles on which ranges are measured.
 
         Raises:
             ValueError: if there are none.
         """
         if self._calibration is None:
             raise ValueError(
-                "int8 and int16x8 learn their ranges from pictures; give `calibration`."
+                "int8 and int16x8 measure their ranges on pictures; give `calibration`."
             )
         return self._calibration
 
     @cached_property
-    def _observed(self) -> tuple[bytes, quantization.Observations]:
-        """The same graph for inputs of the size of a calibration tile, and what it saw."""
+    def _calibrated(self) -> tuple[bytes, ranges.Extremes]:
+        """The same graph for inputs of the size of a calibration tile, and its extremes."""
         content, side = self.content, self.calibration.degraded.shape[1]
         if self.size not in (None, side):
             content = convert(self.model, side)
-        observed = quantization.observe(content, self.calibration.degraded)
-        unseen = _computed(self.content) - observed.keys()
+        extremes = ranges.calibrate(content, self.calibration.degraded)
+        unseen = _computed(self.content) - extremes.keys()
         if unseen:
             raise ValueError(
                 f"Tiles of {side} pixels do not calibrate all that the network computes for "
                 f"{self.size} pixels ({min(unseen)}, say); cut calibration tiles of that size."
             )
-        return content, observed
+        return content, extremes
 
     @cached_property
-    def _coverage(self) -> tuple[float, dict[float, float]]:
-        return quantization.choose_coverage(*self._observed, self.calibration, self._compared)
+    def _percentile(self) -> tuple[int, dict[int, float]]:
+        return search.choose_percentile(*self._calibrated, self.calibration, self._compared)
 
     @cached_property
-    def _ranges(self) -> quantization.Ranges:
-        return quantization.ranges_of(*self._observed, self._coverage[0])
+    def _ranges(self) -> ranges.Ranges:
+        return ranges.ranges_of(*self._calibrated, self._percentile[0])
 
     @cached_property
-    def _mixture(self) -> tuple[quantization.Mixture, list[dict]]:
-        return quantization.choose_mixture(
-            self._observed[0], self._ranges, self.calibration, count=self._compared
+    def _mixed_precision(self) -> tuple[quantization.MixedPrecision, list[dict]]:
+        return search.choose_mixed_precision(
+            self._calibrated[0], self._ranges, self.calibration, count=self._compared
         )
 
     @property
     def _compared(self) -> int:
-        return COMPARED_NONLOCAL if self.model.support == "nonlocal" else quantization.COMPARED
+        return COMPARED_NONLOCAL if self.model.support == "nonlocal" else search.COMPARED
 
     def write(self, path: str | Path, variant: str = "fp32") -> Path:
         """Write one variant, whole or not at all.
 
         Args:
-            path: Of the file, ending in `.tflite`.
-            variant: One of `metadata.VARIANTS`. All take and give float32, but
-                `"int8_uint8"`, in which nothing is computed in float.
+            path: Path of the file, ending in `.tflite`.
+            variant: One of `metadata.VARIANTS`. All take and give float32,
+                except `"int8_uint8"`, in which nothing is computed in float.
 
         Raises:
             ValueError: if the variant is unknown, calibration is missing, or
@@ -154,14 +159,25 @@ class TFLiteExporter:
             return quantization.to_dynamic(content), {}
         report = {"calibration": self.calibration.describe()}
         if variant == "int16x8":
-            whole = quantization.ranges_of(*self._observed, coverage=1)
+            whole = ranges.ranges_of(*self._calibrated, percentile=100)
             return quantization.to_int16x8(content, whole), report
-        coverage, losses = self._coverage
-        report |= {"coverage": coverage, "loss dB of coverages": losses}
+        percentile, losses = self._percentile
+        report |= {"percentile": percentile, "loss dB of percentiles": losses}
         if variant == "int8_uint8":
             return with_uint8_samples(quantization.to_full_int8(content, self._ranges)), report
-        mixture, tried = self._mixture
-        return quantization.to_int8(content, self._ranges, mixture), {**report, "tried": tried}
+        mixed, tried = self._mixed_precision
+        return quantization.to_int8(content, self._ranges, mixed), {**report, "tried": tried}
+
+
+def write(job: ExportJob, path: Path, variant: str) -> None:
+    """Write a variant of the network of a job; all variants share most of the work."""
+    exporter = TFLiteExporter(job.model, job.metadata, size=job.size, calibration=job.calibration)
+    job.shared.setdefault("tflite", exporter).write(path, variant)
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """Return what a report says a TFLite file consists of, and where it can run."""
+    return {"operations": operations(path), "delegate_support": delegate_support(path)}
 
 
 def export_tflite(

@@ -1,4 +1,4 @@
-"""Tiles of real pictures, degraded as inputs are, from which quantizers learn ranges."""
+"""Tiles of real pictures, degraded as inputs are, on which quantizers measure ranges."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class CalibrationTiles:
     Args:
         degraded: `(N, side, side, C)` float32, nominally in `[0, 1]`, not clipped.
         target: What they were before, `(N, scale * side, scale * side, C)`, in `[0, 1]`.
-        sha256: Of the degraded tiles, in hexadecimal.
+        sha256: Hash of the degraded tiles, in hexadecimal.
     """
 
     degraded: np.ndarray

@@ -1,4 +1,4 @@
-"""Quantisation-aware fine-tuning: weights that lose less when a network computes in int8.
+"""Quantization-aware fine-tuning: weights that lose less when a network computes in int8.
 
 A copy of the network is trained further while its kernels and activations are
 rounded to eight bits. For the rounding the graph is opened into single
@@ -15,11 +15,12 @@ import tensorflow as tf
 from keras import ops
 from tqdm import tqdm
 
-from keras_rdanet.export.quantization.tflite import COVERAGE, MIN_RANGE
+from keras_rdanet.export.quantization.ranges import MIN_RANGE, PERCENTILE
 from keras_rdanet.layers.pyramid_attention import PyramidAttention
 
-OBSERVED = 50  # batches that ranges are taken from
-RATE = 1e-4
+# Number of batches that ranges are measured on.
+CALIBRATED = 50
+LEARNING_RATE = 1e-4
 
 # Operations that hand values on: what goes in and what comes out share one range.
 _CARRIERS = {
@@ -38,16 +39,19 @@ _CARRIERS = {
 }
 
 
-def fine_tune(model, patches: tf.data.Dataset, steps: int, *, rate: float = RATE) -> keras.Model:
+def fine_tune(
+    model, patches: tf.data.Dataset, steps: int, *, learning_rate: float = LEARNING_RATE
+) -> keras.Model:
     """Return a copy of a network whose weights suffer less from eight bits.
 
     Args:
         model: A `RestorationModel` in float32; it stays as it is.
-        patches: What it learns from and ranges are taken from, small batches
-            of one size as `keras_rdanet.data.pipeline.batches` makes them.
-            Targets may be clean, or what the network itself makes of the patches.
-        steps: How many batches to learn from.
-        rate: Of Adam: it rises in the first tenth of the steps, then falls to 0.
+        patches: Small batches of one size to train and to measure ranges on,
+            as `keras_rdanet.data.pipeline.batches` makes them. Targets may be
+            clean, or what the network itself makes of the patches.
+        steps: Number of batches to train on.
+        learning_rate: Largest learning rate of Adam: it rises to this value
+            in the first tenth of the steps, then falls to 0.
 
     Returns:
         A network of the same class and configuration.
@@ -60,11 +64,18 @@ def fine_tune(model, patches: tf.data.Dataset, steps: int, *, rate: float = RATE
     student = _copy(model)
     first, _ = next(iter(patches))
     graph = _opened(student, first.shape)
-    graph = _rounding(graph, (degraded for degraded, _ in patches.take(OBSERVED)))
-    step = _step(student, graph, _optimizer(rate, steps))
+    graph = _rounding(graph, (degraded for degraded, _ in patches.take(CALIBRATED)))
+    step = _step(student, graph, _optimizer(learning_rate, steps))
     # On stdout: the command silences stderr while files are made.
-    options = {"total": steps, "unit": "step", "leave": False, "disable": None, "file": sys.stdout}
-    with tqdm(patches.take(steps), "Fine-tuning", **options) as bar:
+    with tqdm(
+        patches.take(steps),
+        "Fine-tuning",
+        total=steps,
+        unit="step",
+        leave=False,
+        disable=None,
+        file=sys.stdout,
+    ) as bar:
         for degraded, target in bar:
             bar.set_postfix(loss=f"{float(step(degraded, target)):.5f}", refresh=False)
     tuned = _copy(model)  # The layers of the student were renamed.
@@ -78,9 +89,9 @@ def _copy(model):
     return copy
 
 
-def _optimizer(rate, steps):
+def _optimizer(learning_rate, steps):
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, steps, warmup_target=rate, warmup_steps=max(steps // 10, 1)
+        0.0, steps, warmup_target=learning_rate, warmup_steps=max(steps // 10, 1)
     )
     return keras.optimizers.Adam(schedule)
 
@@ -104,7 +115,7 @@ def _step(student, graph, optimizer) -> Callable[[tf.Tensor, tf.Tensor], tf.Tens
             restored, _ = graph.stateless_call(rounded, [], degraded, training=True)
             loss = ops.mean(ops.abs((restored[last] if last else restored) - target))
         gradients = tape.gradient(loss, variables)
-        # Earlier stages have operations of their own, which nothing is asked of.
+        # Earlier stages have operations of their own, which do not reach the loss.
         pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]
         optimizer.apply_gradients(pairs)
         return loss
@@ -152,8 +163,8 @@ def _cloned(graph, call, inputs=None):
     )
 
 
-def _rounding(graph, observed):
-    """The graph with the results of its operations rounded, to ranges learnt from some batches."""
+def _rounding(graph, batches):
+    """The graph with the results of its operations rounded, to ranges measured on some batches."""
     groups = _groups(graph)
     layers = [None if group is None else Rounding() for group in groups]
     ahead = iter(layers)
@@ -163,11 +174,15 @@ def _rounding(graph, observed):
         return made if layer is None else layer(made)
 
     graph = _cloned(graph, call)
-    for batch in observed:
+    for batch in batches:
         graph(batch)
     for group in set(groups) - {None}:
-        members = [layer for layer, own in zip(layers, groups, strict=True) if own == group]
-        lows, highs = zip(*(layer.observed() for layer in members), strict=True)
+        members = [
+            layer
+            for layer, own in zip(layers, groups, strict=True)
+            if layer is not None and own == group
+        ]
+        lows, highs = zip(*(layer.measured() for layer in members), strict=True)
         for layer in members:
             layer.ends = (min(lows), max(highs))
     return graph
@@ -179,7 +194,9 @@ def _groups(graph):
     `None` for what is not rounded: operations that only hand values on, and
     those that make the image.
     """
-    groups, is_rounded, maker = [], [], {}
+    groups: list[int] = []
+    is_rounded: list[bool] = []
+    maker: dict[int, int] = {}
 
     def call(operation, *arguments, **options):
         made, index = operation(*arguments, **options), len(groups)
@@ -200,18 +217,18 @@ def _groups(graph):
 
 
 class Rounding(keras.layers.Layer):
-    """Rounds to 256 steps between `ends`; gradients pass between them. Without, it observes."""
+    """Rounds to 256 steps between `ends`; gradients pass between them. Without, it calibrates."""
 
     def __init__(self):
         super().__init__()
         self.ends = None
         self.extremes = []
 
-    def observed(self):
+    def measured(self):
         """The range that holds the extremes of most patches, and 0."""
         lows, highs = np.concatenate(self.extremes, axis=1)
-        low = min(float(np.quantile(lows, 1 - COVERAGE)), 0.0)
-        return low, max(float(np.quantile(highs, COVERAGE)), low + MIN_RANGE, 0.0)
+        low = min(float(np.percentile(lows, 100 - PERCENTILE)), 0.0)
+        return low, max(float(np.percentile(highs, PERCENTILE)), low + MIN_RANGE, 0.0)
 
     def call(self, inputs):
         if self.ends is not None:

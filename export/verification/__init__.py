@@ -1,1 +1,1 @@
-"""Comparing an exported file with its network."""
+"""Whether an exported file does what its network does, where it can run, and a report of both."""

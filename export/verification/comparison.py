@@ -1,4 +1,4 @@
-"""Measuring that an exported file gives the pictures that its network gives."""
+"""Comparing what an exported file and its network make of the same pictures."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_rdanet.evaluation import stress_tests
 from keras_rdanet.evaluation.evaluate import restore
+from keras_rdanet.export.verification.tolerance import Tolerance
 from keras_rdanet.image.io import to_float, to_samples
 from keras_rdanet.image.source import Source
 from keras_rdanet.inference.image_function import ImageFunction
@@ -16,28 +17,29 @@ from keras_rdanet.metrics import psnr
 from keras_rdanet.tasks.base import EvaluationProtocol
 from keras_rdanet.tasks.scoring import Sample, Scoring
 
-# Seconds after which no further picture is begun; the reference kernels that
+# Seconds after which no further picture is begun: the reference kernels that
 # run int16x8 on a CPU would take hours.
-PATIENCE = 20.0
+TIME_BUDGET = 20.0
 TIMED_CALLS = 3
 
 
 @dataclass(frozen=True)
 class Parity:
-    """What an exported file does beside its network in float32.
+    """How an exported file compares with its network in float32.
 
     Args:
-        max_abs_error: The largest difference of an output value; white is 1.
+        max_abs_error: Largest difference of an output value, where white is 1.
         agreement: PSNR in dB between the outputs of network and file, clipped
             and not rounded; the mean over the pictures.
-        psnr_float: Of the network, by the protocol, in dB; the mean.
-        psnr: Of the file.
-        pictures: How many were scored.
-        seconds: That the file takes for one picture.
-        speedup: Seconds of the network in Keras over `seconds`, same run.
-        stress_cases: How many pictures of the suite were run.
-        faults: Cases of the suite that the file fails and the network passes,
-            with the reason.
+        psnr_float: PSNR in dB of the network's outputs by the protocol; the mean.
+        psnr: PSNR in dB of the file's outputs by the protocol; the mean.
+        pictures: Number of pictures that were scored.
+        seconds: Seconds that the file takes for one picture.
+        speedup: Seconds that the network in Keras takes in the same run,
+            divided by `seconds`.
+        stress_cases: Number of stress tests that were run.
+        faults: Stress tests that the file fails and the network passes, with
+            the reason.
     """
 
     max_abs_error: float
@@ -58,12 +60,12 @@ class Parity:
 
 @dataclass
 class Reference:
-    """A network in float32 with what it makes of the pictures that prove its exports.
+    """A network in float32 with what it makes of the pictures that verify its files.
 
     Args:
         function: The network.
         samples: Pictures of one size.
-        scoring: Of the protocol that the samples are from.
+        scoring: How the protocol of the samples scores them.
     """
 
     function: ImageFunction
@@ -101,8 +103,8 @@ def crops(
         protocol: How pictures are degraded.
         source: The pictures; those smaller than `size` are left out.
         function: The network, which says its channels and scale.
-        size: Height and width of the degraded crops.
-        limit: No more than so many.
+        size: Height and width of the degraded crops, in pixels.
+        limit: Largest number of crops.
 
     Raises:
         ValueError: if every picture is too small.
@@ -123,18 +125,18 @@ def crops(
 
 
 def measure(
-    function: ImageFunction, reference: Reference, patience: float = PATIENCE
+    function: ImageFunction, reference: Reference, time_budget: float = TIME_BUDGET
 ) -> tuple[Parity, np.ndarray]:
     """Compare an exported file with its network.
 
     Args:
         function: The file, opened.
         reference: The network.
-        patience: Seconds after which the comparison begins no further
-            picture, nor the stress tests a further case.
+        time_budget: Seconds after which the comparison begins no further
+            picture, and those after which the stress tests begin no further case.
 
     Returns:
-        What was found, and what the file makes of the first picture.
+        The parity, and what the file makes of the first picture.
 
     Raises:
         ValueError: if the file restores another size than the network.
@@ -144,12 +146,12 @@ def measure(
     first = restore(function, samples[0].degraded, "auto")
     warm = time.perf_counter() - start
     seconds, seconds_float = _interleaved(
-        function, reference.function, samples[0].degraded[None], warm, patience
+        function, reference.function, samples[0].degraded[None], warm, time_budget
     )
     errors: list[float] = []
     agreements, scores, scores_float = [], [], []
-    for sample, expected in _while_patient(
-        list(zip(samples, reference.restored, strict=True)), patience
+    for sample, expected in _within(
+        list(zip(samples, reference.restored, strict=True)), time_budget
     ):
         restored = restore(function, sample.degraded, "auto") if errors else first
         if restored.shape != expected.shape:
@@ -158,7 +160,7 @@ def measure(
         agreements.append(psnr(np.clip(restored, 0, 1), np.clip(expected, 0, 1), max_val=1))
         scores.append(scoring(np.nan_to_num(restored), sample.target).psnr)
         scores_float.append(scoring(expected, sample.target).psnr)
-    findings = _findings(function, _while_patient(_cases(function), patience))
+    findings = _findings(function, _within(_cases(function), time_budget))
     failed = {finding.case: finding.fault for finding in findings if not finding.passed}
     known = reference.faulty_cases(function.tile_shape) if failed else set()
     parity = Parity(
@@ -173,6 +175,25 @@ def measure(
         faults={case: fault for case, fault in failed.items() if case not in known},
     )
     return parity, first
+
+
+def failures(parity: Parity, tolerance: Tolerance, trained: bool = True) -> tuple[str, ...]:
+    """Return in words how a file misses its tolerance; nothing for a good file.
+
+    Args:
+        parity: What was measured.
+        tolerance: How far the file may differ from its network.
+        trained: Whether the network was trained; the PSNR of one that was not
+            means nothing.
+    """
+    missed = []
+    if not parity.psnr_loss <= tolerance.psnr_loss and trained:
+        missed.append(f"loses {parity.psnr_loss:.3f} dB, {tolerance.psnr_loss} allowed")
+    limit = tolerance.max_abs_error
+    if limit is not None and not parity.max_abs_error <= limit:
+        missed.append(f"differs by {parity.max_abs_error:.1e}, {limit:.0e} allowed")
+    missed += [f"{case}: {fault}" for case, fault in parity.faults.items()]
+    return tuple(missed)
 
 
 def _cases(function: ImageFunction) -> list[stress_tests.Case]:
@@ -212,13 +233,13 @@ def _crop(sample: Sample, size: int, scale: int) -> Sample:
 
 
 def _interleaved(
-    function: Callable, other: Callable, images: np.ndarray, warm: float, patience: float
+    function: Callable, other: Callable, images: np.ndarray, warm: float, time_budget: float
 ) -> tuple[float, float]:
     """The least seconds of each of two functions, called in turn.
 
     Both are warm; if the first took `warm` seconds and is too slow for more, that counts.
     """
-    if warm * TIMED_CALLS > patience:
+    if warm * TIMED_CALLS > time_budget:
         return warm, _seconds(other, images)
     times = [(_seconds(function, images), _seconds(other, images)) for _ in range(TIMED_CALLS)]
     return min(first for first, _ in times), min(second for _, second in times)
@@ -230,9 +251,9 @@ def _seconds(function, images):
     return time.perf_counter() - start
 
 
-def _while_patient(items: Sequence, patience: float) -> Iterator:
-    """Yield the first item, and more of them until `patience` seconds are over."""
-    end = time.perf_counter() + patience
+def _within(items: Sequence, time_budget: float) -> Iterator:
+    """Yield the first item, and more of them until `time_budget` seconds have passed."""
+    end = time.perf_counter() + time_budget
     for index, item in enumerate(items):
         if index and time.perf_counter() > end:
             return

@@ -1,4 +1,4 @@
-"""What a TFLite file consists of, and what speaks against running it on phones and accelerators.
+"""What a TFLite file consists of, and which delegates can run it: CPU, GPU, 8-bit accelerator.
 
 The analyzer that comes with TensorFlow calls every file fit for GPUs, so the
 lists here say what is: the operations that LiteRT implements on GPUs,
@@ -35,27 +35,35 @@ FLOAT16_TERMS = 2**14
 _NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
 
 
-def audit(path: str | Path) -> dict:
-    """Count the operations of a file and list what speaks against it.
+def operations(path: str | Path) -> dict[str, int]:
+    """Count the operations of a `.tflite` file by kind.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    return dict(collections.Counter(_kinds(flatbuffer.read_model(str(path)))).most_common())
+
+
+def delegate_support(path: str | Path) -> dict[str, list[str]]:
+    """List what the delegates of LiteRT do not support in a file.
 
     Args:
         path: A `.tflite` file.
 
     Returns:
-        `"operations"`: kind -> number; and for each of `TARGETS` lines, none
-        when nothing speaks against the file there.
+        For each of `TARGETS` a list of lines; it is empty if the target
+        supports the whole file.
 
     Raises:
         OSError: if the file cannot be read.
     """
     model = flatbuffer.read_model(str(path))
     graph = model.subgraphs[0]
-    kinds = [_kind(model.operatorCodes[one.opcodeIndex]) for one in graph.operators]
+    kinds = _kinds(model)
     counts = collections.Counter(kinds)
     common = _custom(counts) + _batched(counts) + _subgraphs(model)
     fixed = _free_shapes(graph) + _ranks(graph)
     return {
-        "operations": dict(counts.most_common()),
         "cpu": common,
         "gpu": common
         + _unknown(counts, "gpu")
@@ -64,6 +72,11 @@ def audit(path: str | Path) -> dict:
         + _sixteen_bits(graph),
         "npu-int8": common + _unknown(counts, "npu-int8") + fixed + _floats(graph, kinds),
     }
+
+
+def _kinds(model) -> list[str]:
+    """The kind of every operation, in order."""
+    return [_kind(model.operatorCodes[one.opcodeIndex]) for one in model.subgraphs[0].operators]
 
 
 def _kind(code) -> str:

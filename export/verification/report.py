@@ -1,14 +1,15 @@
-"""What proves an exported file: the gates it has to pass, and a report for people and programs."""
+"""The report of an exported file, for people and for programs."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from keras_rdanet.evaluation.report import cell, markdown_table
 from keras_rdanet.export.verification.comparison import Parity, Reference
+from keras_rdanet.export.verification.tolerance import Tolerance
 from keras_rdanet.files import write_json, write_text
 from keras_rdanet.image.io import Picture, write_picture
 from keras_rdanet.image.sheets import side_by_side
@@ -17,69 +18,55 @@ from keras_rdanet.runtimes.metadata import ExportMetadata
 
 
 @dataclass(frozen=True)
-class Gate:
-    """What a file may differ from its network in float32.
-
-    Args:
-        psnr_loss: In dB, on pictures.
-        max_abs_error: Of an output value, white is 1; `None` for no limit.
-    """
-
-    psnr_loss: float
-    max_abs_error: float | None = None
-
-
-# A file that misses its gate is not published.
-GATES = {
-    ("saved_model", "fp32"): Gate(psnr_loss=0.01, max_abs_error=1e-5),
-    ("onnx", "fp32"): Gate(psnr_loss=0.01, max_abs_error=1e-4),
-    ("onnx", "int8"): Gate(psnr_loss=0.3),
-    ("tflite", "fp32"): Gate(psnr_loss=0.01, max_abs_error=1e-4),
-    ("tflite", "fp16"): Gate(psnr_loss=0.02),
-    ("tflite", "dynamic"): Gate(psnr_loss=0.1),
-    ("tflite", "int8"): Gate(psnr_loss=0.3),
-    ("tflite", "int8_uint8"): Gate(psnr_loss=0.3),
-    ("tflite", "int16x8"): Gate(psnr_loss=0.1),
-}
-
-
-@dataclass(frozen=True)
 class Report:
     """An exported file and what was found out about it.
 
     Args:
-        file: Its name.
-        format: `"saved_model"`, `"tflite"` or `"onnx"`.
-        variant: See `export.metadata.VARIANTS`.
-        metadata: What the file says about itself, `None` if there is none.
-        bytes: Its size.
-        sha256: Its hash.
+        file: Name of the file.
+        format: Name of its format.
+        variant: Name of its variant.
+        metadata: What the file says about its network.
+        bytes: Size of the file, in bytes; 0 if it could not be made.
+        sha256: Hash of the file, in hexadecimal.
         protocol: How the pictures were degraded and scored.
-        parity: What was measured, `None` if it could not be made.
-        audit: What the file consists of, and what speaks against using it
-            where: operations and their number, and lines for each target.
-        failures: Why it should not be published; empty for a good file.
-        loss_before: Of a file from fine-tuned weights, the dB that was lost without.
-        companions: Names of the files beside it that make a TensorRT engine of it.
+        tolerance: How far the file may differ from its network.
+        parity: What was measured; `None` if the file could not be made.
+        operations: Kind of operation -> how many the file holds.
+        delegate_support: Target -> what it does not support in the file.
+        failures: Why the file should not be published; empty for a good file.
+        loss_before: Loss in dB of the same file before its weights were
+            fine-tuned; `None` if they were not.
+        sidecars: Name of a file that belongs beside it -> what that file does.
     """
 
     file: str
     format: str
     variant: str
-    metadata: ExportMetadata | None = None
+    metadata: ExportMetadata
     bytes: int = 0
     sha256: str | None = None
     protocol: Mapping | None = None
+    tolerance: Tolerance | None = None
     parity: Parity | None = None
-    audit: Mapping | None = None
+    operations: Mapping[str, int] | None = None
+    delegate_support: Mapping[str, Sequence[str]] | None = None
     failures: tuple[str, ...] = ()
     loss_before: float | None = None
-    companions: tuple[str, ...] = ()
+    sidecars: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        """Whether nothing speaks against the file."""
+        """Whether the file was made and is within its tolerance."""
         return not self.failures
+
+    @property
+    def missed(self) -> bool:
+        """Whether the file was made and misses its tolerance."""
+        return self.parity is not None and not self.passed
+
+    def failing(self, reason: str) -> "Report":
+        """Return this report with one more reason not to publish the file."""
+        return replace(self, failures=(*self.failures, reason))
 
     def row(self) -> dict:
         """Return one line of a table."""
@@ -95,26 +82,8 @@ class Report:
         }
 
 
-def failures(format: str, variant: str, parity: Parity, trained: bool = True) -> tuple[str, ...]:
-    """Return in words which gates a file misses.
-
-    Args:
-        format, variant: A key of `GATES`.
-        parity: What was measured.
-        trained: Whether the network was; the PSNR of one that was not means nothing.
-    """
-    gate = GATES[format, variant]
-    missed = []
-    if not parity.psnr_loss <= gate.psnr_loss and trained:
-        missed.append(f"loses {parity.psnr_loss:.3f} dB, {gate.psnr_loss} allowed")
-    if gate.max_abs_error is not None and not parity.max_abs_error <= gate.max_abs_error:
-        missed.append(f"differs by {parity.max_abs_error:.1e}, {gate.max_abs_error:.0e} allowed")
-    missed += [f"{case}: {fault}" for case, fault in parity.faults.items()]
-    return tuple(missed)
-
-
 def is_better(report: Report, other: Report) -> bool:
-    """Whether a file passes, or loses less in PSNR than another that was measured."""
+    """Whether a file passes, or loses less PSNR than another that was measured."""
     if report.parity is None or other.parity is None:
         return report.parity is not None
     return report.passed or report.parity.psnr_loss < other.parity.psnr_loss
@@ -129,7 +98,6 @@ def write(report: Report, folder: Path, sheet: np.ndarray | None = None) -> None
     content = {**asdict(report), "environment": environment()}
     if report.parity is not None:
         content["parity"]["psnr_loss"] = report.parity.psnr_loss
-        content["gate"] = asdict(GATES[report.format, report.variant])
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f"{report.file}.json", content)
     write_text(folder / f"{report.file}.md", markdown(report, has_sheet=sheet is not None))
@@ -138,13 +106,12 @@ def write(report: Report, folder: Path, sheet: np.ndarray | None = None) -> None
 
 
 def write_summary(reports: Iterable[Report], path: Path) -> None:
-    """Write the lines of all reports as a Markdown table, and what lies beside the files."""
+    """Write the lines of all reports as a Markdown table, and what the sidecars do."""
     reports = list(reports)
     text = "# Exports\n\n" + markdown_table([report.row() for report in reports])
     for report in reports:
-        if report.companions:
-            made = " or ".join(f"`{name}`" for name in report.companions)
-            text += f"\n{made} makes a TensorRT engine of {report.file} on the GPU that runs it.\n"
+        for name, does in report.sidecars.items():
+            text += f"\n`{name}` {does}.\n"
     write_text(path, text)
 
 
@@ -152,21 +119,26 @@ def markdown(report: Report, has_sheet: bool = False) -> str:
     """Return a report for people."""
     parts = [f"# {report.file}"]
     parts += ["Passed." if report.passed else "\n".join(f"- **{f}**" for f in report.failures)]
-    if report.metadata is not None:
-        said = asdict(report.metadata)
-        known = [{"": key, "value": cell(value)} for key, value in said.items() if value]
-        parts += ["## What it is", markdown_table(known).rstrip()]
+    said = asdict(report.metadata)
+    known = [{"": key, "value": cell(value)} for key, value in said.items() if value]
+    parts += ["## Network", markdown_table(known).rstrip()]
     if report.parity is not None:
         rows = [{"": name, "value": cell(value)} for name, value in _measured(report).items()]
-        parts += ["## Beside the network in float32", markdown_table(rows).rstrip()]
+        parts += ["## Compared with the network in float32", markdown_table(rows).rstrip()]
         if has_sheet:
             parts.append(f"![input, network, export and difference]({report.file}.png)")
     if report.protocol is not None:
         rows = [{"": name, "value": cell(value)} for name, value in report.protocol.items()]
-        parts += ["How it was measured:", markdown_table(rows).rstrip()]
-    if report.audit is not None:
-        lines = [f"- {name}: {_listed(value)}" for name, value in report.audit.items()]
-        parts += ["## What it consists of", "\n".join(lines)]
+        parts += ["## Protocol", markdown_table(rows).rstrip()]
+    if report.operations is not None:
+        counts = (f"{kind} {count}" for kind, count in report.operations.items())
+        parts += ["## Operations", ", ".join(counts)]
+    if report.delegate_support is not None:
+        lines = [
+            f"- {target}: {'; '.join(missing) or 'supports the whole file'}"
+            for target, missing in report.delegate_support.items()
+        ]
+        parts += ["## Delegate support", "What a target does not support:\n\n" + "\n".join(lines)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -175,8 +147,8 @@ def picture_sheet(reference: Reference, restored: np.ndarray, name: str) -> np.n
 
     Args:
         reference: The network and the pictures.
-        restored: What the export makes of the first.
-        name: Of the export.
+        restored: What the export makes of the first picture.
+        name: Name of the export.
 
     Returns:
         `(H, W, 3)` uint8.
@@ -222,11 +194,3 @@ def _measured(report):
         "times as fast as Keras in float32, same run": parity.speedup,
         "stress tests": f"{parity.stress_cases} cases, {len(parity.faults)} new faults",
     }
-
-
-def _listed(value):
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {count}" for name, count in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return "; ".join(map(str, value)) or "none"
-    return value

@@ -1,11 +1,13 @@
 """The `keras-rdanet` command: one verb per task, each loaded when it is used."""
 
 import importlib
+import io
 import sys
 
 import click
 
 from keras_rdanet import __version__
+from keras_rdanet.files import one_line
 
 # verb -> (module, function, one line for --help); a literal table, so that
 # --help imports no verb.
@@ -31,6 +33,13 @@ class _Verbs(click.Group):
         module, function, _ = VERBS[name]
         return getattr(importlib.import_module(module), function)
 
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nkeras-rdanet: stopped", err=True)
+            ctx.exit(130)
+
     def format_commands(self, ctx, formatter):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, _, line) in VERBS.items()])
@@ -43,13 +52,18 @@ def command():
 
 
 def main():
-    """Run the command: exit 0 when done, 1 when a run failed, 2 on bad usage."""
+    """Run the command: exit 0 when done, 1 when a run failed, 2 on bad usage, 130 on Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names need not suit the terminal
+            stream.reconfigure(errors="backslashreplace")
     try:
         command(prog_name="keras-rdanet")
     except ModuleNotFoundError as error:
         _fail(f'{error.name} is not installed; pip install "keras-rdanet[train]" brings it')
     except (ValueError, ImportError, OSError) as error:
         _fail(_in_words(error))
+    except MemoryError:
+        _fail("out of memory; close other programs, or take smaller tiles or a smaller model")
 
 
 def _in_words(error):
@@ -61,5 +75,5 @@ def _in_words(error):
 
 def _fail(reason):
     # One line on stderr: users get the reason, not our stack.
-    click.echo(f"keras-rdanet: {' '.join(reason.split())}", err=True)
+    click.echo(f"keras-rdanet: {one_line(reason)}", err=True)
     sys.exit(1)

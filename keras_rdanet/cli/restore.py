@@ -1,7 +1,9 @@
 """`keras-rdanet restore`: a picture, or a folder of them."""
 
+import collections
 import contextlib
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import click
 
 from keras_rdanet.cli.startup import quiet
+from keras_rdanet.files import one_line
 
 
 class _Tile(click.ParamType):
@@ -113,7 +116,7 @@ def restore(
     folder OUT gets the names of IN and a report.jsonl.
     """
     from keras_rdanet.image.io import MAX_PIXELS
-    from keras_rdanet.inference.batch import FileOptions
+    from keras_rdanet.inference.file import FileOptions
     from keras_rdanet.inference.restorer import Restorer
 
     if compare is not None and source.is_dir():
@@ -151,20 +154,21 @@ def restore(
 
 
 def _restore_file(open_restorer, source, target, options, compare):
-    from keras_rdanet.inference.batch import check_file, restore_file
+    from keras_rdanet.inference.file import prepare
 
     if target.is_dir():
         target = target / source.name
-    # A file that cannot be used shall not wait for a framework to load.
-    header = check_file(source, target, options, compare=compare)
-    restorer = open_restorer(header.channels, header.dtype)
     with contextlib.ExitStack() as stack:
-        facts = restore_file(
-            restorer, source, target, options, compare=compare, on_tile=_tile_bar(stack)
-        )
+        # A file that cannot be used shall not wait for a framework to load.
+        job = stack.enter_context(prepare(source, target, options, compare=compare))
+        restorer = open_restorer(job.header.channels, job.header.dtype)
+        try:
+            facts = job.restore(restorer, on_tile=_tile_bar(stack))
+        except KeyboardInterrupt:
+            _stop(f"Stopped; {one_line(str(target))} was not written.")
     _print_sigma(source, facts)
     click.echo(
-        f"{target}: {facts['width']} x {facts['height']} pixels, "
+        f"{one_line(str(target))}: {facts['width']} x {facts['height']} pixels, "
         f"{facts['model']} in {facts['precision']}, {facts['seconds']:.1f} s"
     )
 
@@ -172,63 +176,77 @@ def _restore_file(open_restorer, source, target, options, compare):
 def _restore_folder(open_restorer, source, target, options, recursive, resume, jobs):
     from tqdm import tqdm
 
-    from keras_rdanet.inference.batch import REPORT, find_pictures, restore_folder
+    from keras_rdanet.inference.folder import HIDDEN, find_pictures, restore_folder
+    from keras_rdanet.inference.journal import REPORT
 
     find_pictures(source, target, recursive)
     restorer = open_restorer(1, "uint8")
 
     def tell(record):
         with tqdm.external_write_mode():
-            if record["status"] == "failed":
-                click.echo(f"keras-rdanet: {record['file']}: {record['reason']}", err=True)
+            if record["status"] == "failed" or (
+                record["status"] == "skipped" and record["reason"] != HIDDEN
+            ):
+                skipped = "skipped, " if record["status"] == "skipped" else ""
+                click.echo(
+                    f"keras-rdanet: {one_line(record['file'])}: {skipped}{record['reason']}",
+                    err=True,
+                )
             _print_sigma(record["file"], record)
 
-    new = restore_folder(
-        restorer,
-        source,
-        target,
-        options,
-        recursive=recursive,
-        resume=resume,
-        jobs=jobs,
-        on_record=tell,
-    )
-    counts = {
-        status: sum(record["status"] == status for record in new)
-        for status in ("ok", "failed", "skipped")
-    }
-    summary = ", ".join(f"{count} {status}" for status, count in counts.items())
-    click.echo(f"{summary}; see {target / REPORT}")
+    try:
+        records = restore_folder(
+            restorer,
+            source,
+            target,
+            options,
+            recursive=recursive,
+            resume=resume,
+            jobs=jobs,
+            on_record=tell,
+        )
+    except KeyboardInterrupt:
+        _stop("Stopped; the same command with --resume goes on.")
+    counts = collections.Counter(record["status"] for record in records)
+    summary = f"{counts['ok']} ok, {counts['failed']} failed, {counts['skipped']} skipped"
+    before = f"{counts['done']} done before, " if resume else ""
+    click.echo(f"{before}{summary}; see {target / REPORT}")
     if counts["failed"]:
         sys.exit(1)
 
 
+def _stop(message):
+    """End an interrupted command at once; what threads still compute is of no use any more."""
+    click.echo(f"\nkeras-rdanet: {message}", err=True)
+    sys.stdout.flush()
+    os._exit(130)
+
+
 def _print_sigma(name, facts):
     if "sigma" in facts:
-        click.echo(f"{name}: estimated noise sigma {facts['sigma']:.1f} (of 255)")
+        click.echo(f"{one_line(str(name))}: estimated noise sigma {facts['sigma']:.1f} (of 255)")
 
 
 def _tile_bar(stack):
-    """A callback that shows a bar, on a terminal, once there is more than one tile."""
-    from tqdm import tqdm
+    """A callback that shows how far a picture is, once there is more than one tile."""
+    from keras_rdanet.progress import progress
 
-    bars: list[tqdm] = []
+    bars: list = []
 
     def on_tile(done, total):
         if total == 1:
             return
         if not bars:
-            bars.append(stack.enter_context(tqdm(total=total, unit="tile", disable=None)))
+            bars.append(stack.enter_context(progress(total, "tile")))
         bars[0].total = total
-        bars[0].n = done
-        bars[0].refresh()
+        bars[0].update(done - bars[0].n)
 
     return on_tile
 
 
 def _print_warnings_as_lines():
     def show(message, *_):
-        click.echo(f"keras-rdanet: {' '.join(str(message).split())}", err=True)
+        click.echo(f"keras-rdanet: {one_line(str(message))}", err=True)
 
     warnings.showwarning = show
     logging.basicConfig(format="keras-rdanet: %(message)s")

@@ -4,12 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from tqdm import tqdm
 
 from keras_rdanet.data.fingerprints import Fingerprint, fingerprint, looks, similarity
 from keras_rdanet.data.packed import PackedSource
-from keras_rdanet.data.sources import ImageSource
+from keras_rdanet.data.sources import ImageSource, PairSource
+from keras_rdanet.files import file_sha256
 from keras_rdanet.image.source import Source
 
 # Similarity of two difference hashes from which images count as the same; see `similarity`.
@@ -86,6 +88,43 @@ def check(
             ("in the test set", f"{len(same)} exactly, {len(alike)} alike"),
         ]
     return Report(tuple(rows), tuple(errors), tuple(duplicates))
+
+
+def shared_images(training: Iterable[Source], validation: Source) -> list[str]:
+    """Find images that are both trained on and validated with.
+
+    Files are compared by size and SHA-256, packed images by their pixels; copies
+    that were changed are found by `check`.
+
+    Args:
+        training: Sources of training images; of pairs, the targets count.
+        validation: Images of validation.
+
+    Returns:
+        The names of the images of `validation` that are in `training`.
+    """
+    files: set[Path] = set()
+    pixels: set[str] = set()
+    for source in training:
+        if isinstance(source, PackedSource):
+            pixels |= {image.fingerprint.pixels for image in source.images}
+        files |= set(_targets(source))
+    by_size = defaultdict(list)
+    for file in files:
+        by_size[file.stat().st_size].append(file)
+    shared = []
+    for index, file in enumerate(_targets(validation)):
+        alike = by_size.get(file.stat().st_size, [])
+        known = alike and file_sha256(file) in {file_sha256(other) for other in alike}
+        if known or (pixels and fingerprint(validation.read(index)[-1]).pixels in pixels):
+            shared.append(validation.name(index))
+    return shared
+
+
+def _targets(source: Source) -> tuple[Path, ...]:
+    if isinstance(source, PairSource):
+        return source.target
+    return source.paths if isinstance(source, ImageSource) else ()
 
 
 def _look_through(source: Source, title: str) -> tuple[list[_Image], list[str]]:

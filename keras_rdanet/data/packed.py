@@ -11,11 +11,9 @@ is a permutation of all tiles of all shards, not a shuffle within a buffer, and 
 run resumes inside an epoch without reading what came before.
 """
 
-import hashlib
 import io
 import json
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -27,9 +25,11 @@ from tqdm import tqdm
 from keras_rdanet import __version__
 from keras_rdanet.data.fingerprints import Fingerprint, fingerprint
 from keras_rdanet.data.sources import folder, shorten
+from keras_rdanet.files import file_sha256, replacing_folder, write_text
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import PictureHeader
 from keras_rdanet.image.source import Source
+from keras_rdanet.ownership import remove_leftovers
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -150,14 +150,10 @@ def pack(
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ValueError(f"{out} exists already: remove it or choose another folder to pack into.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-        unfinished = Path(temporary, "packed")
-        unfinished.mkdir()
+    remove_leftovers(out.parent)
+    with replacing_folder(out) as unfinished:
         manifest = _write_shards(source, unfinished, tile_size, overlap, shard_mb * 2**20, gray)
-        (unfinished / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        os.replace(unfinished, out)
+        write_text(unfinished / MANIFEST, json.dumps(manifest))
 
 
 def packed(path: str | PathLike) -> PackedSource:
@@ -233,7 +229,9 @@ class _ShardWriter:
         if self.shards:
             self._writer.close()
             shard = self.root / self.shards[-1]["file"]
-            self.shards[-1] |= {"bytes": shard.stat().st_size, "sha256": _sha256(shard)}
+            if (written := shard.stat().st_size) != self._size:
+                raise OSError(f"only {written} of {self._size} B of {shard.name} were written")
+            self.shards[-1] |= {"bytes": written, "sha256": file_sha256(shard)}
 
 
 def _write_shards(source, root, tile_size, overlap, shard_bytes, gray) -> dict:
@@ -305,11 +303,6 @@ def _record(planes: dict[str, np.ndarray]) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_manifest(root: Path) -> dict:
     path = root / MANIFEST
     try:
@@ -339,4 +332,4 @@ def _fault(root: Path, shard: dict) -> str | None:
     size = path.stat().st_size
     if size != shard["bytes"]:
         return f"{path} has {size} bytes instead of {shard['bytes']}"
-    return None if _sha256(path) == shard["sha256"] else f"{path} has another SHA-256"
+    return None if file_sha256(path) == shard["sha256"] else f"{path} has another SHA-256"

@@ -10,6 +10,7 @@ takes one crop of each. So crops of one image lie in different batches.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -266,6 +267,12 @@ def _read(source, index, channels, dtypes) -> list[np.ndarray]:
 
 
 def _convert(image: np.ndarray, channels: int, dtype: str) -> np.ndarray:
+    if image.dtype == np.float32 and (image.max() > 2 or image.min() < -1):
+        warnings.warn(
+            "Float images reach from "
+            f"{image.min():g} to {image.max():g} where [0, 1] is expected; divide them by what "
+            "white is, such as 255."
+        )
     if image.shape[2] == 3 and channels == 1:
         image = luma(image)
     elif image.shape[2] == 1 and channels == 3:

@@ -157,11 +157,13 @@ def evaluate(
 
     Raises:
         ValueError: if function or options do not suit the protocol, or an
-            image cannot be read, restored or scored; the message names it.
+            image cannot be read, restored or scored; the message names it. All
+            headers are looked at before the first image is restored.
     """
     if isinstance(protocol, Task):
         protocol = protocol.protocol()
     _check_suits(function, protocol, source, tile, ensemble)
+    protocol.check(source, limit)
     function = padding_cells(function, protocol)
     restoring = self_ensemble(function) if ensemble else function
     count = min(len(source), limit or len(source))

@@ -1,6 +1,10 @@
-"""Tables of results, for documents and for terminals."""
+"""Tables of results for documents and terminals, and files with where they were measured."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from keras_rdanet.files import write_json, write_text
+from keras_rdanet.profiling import environment
 
 
 def cell(value) -> str:
@@ -29,6 +33,58 @@ def text_table(rows: Sequence[Mapping]) -> str:
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() + "\n"
         for line in lines
     )
+
+
+def write_results(
+    name: str,
+    rows: Sequence[Mapping],
+    *,
+    title: str,
+    command: str,
+    folder: Path,
+    notes: str = "",
+    settings: Mapping | None = None,
+    table: Sequence[Mapping] | None = None,
+) -> None:
+    """Write measurements to `NAME.json` and `NAME.md`, with the machine and the versions.
+
+    Args:
+        name: File name without suffix.
+        rows: Flat dicts, one for each measurement; the lines of the table unless `table` is given.
+        title: Heading of the Markdown file.
+        command: The command that measures these numbers again.
+        folder: Folder to write to.
+        notes: Text under the table that says how to read it.
+        settings: What the rows have in common, as values that JSON can hold.
+        table: The lines of the Markdown table, if it arranges the rows in another way.
+
+    Raises:
+        OSError: if the files cannot be written.
+    """
+    measured_on = environment()
+    content = {
+        "name": name,
+        "command": command,
+        "device": measured_on,
+        "settings": dict(settings or {}),
+        "rows": list(rows),
+    }
+    write_json(folder / f"{name}.json", content)
+    paragraphs = [
+        f"# {title}",
+        f"`{command}`",
+        markdown_table(rows if table is None else table).rstrip(),
+        *([notes] if notes else []),
+        f"Measured on {describe_environment(measured_on)}.",
+    ]
+    write_text(folder / f"{name}.md", "\n\n".join(paragraphs) + "\n")
+
+
+def describe_environment(measured_on: Mapping) -> str:
+    """Return what `profiling.environment` found, as one line of text."""
+    where = ", ".join([measured_on["cpu"], f"{measured_on['cores']} cores", *measured_on["gpus"]])
+    versions = ", ".join(f"{name} {version}" for name, version in measured_on["versions"].items())
+    return f"{where}; {measured_on['system']}, Python {measured_on['python']}; {versions}"
 
 
 def _columns(rows):

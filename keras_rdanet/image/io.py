@@ -6,29 +6,40 @@ The depth is what the header says, never a guess from the values.
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from keras_rdanet.files import replacing
-from keras_rdanet.image import metadata as exif
-from keras_rdanet.image.formats import pillow, png, tiff, webp
+from keras_rdanet.files import open_regular, writing
+from keras_rdanet.image.formats import avif, bmp, gif, heic, jpeg, png, tiff, webp
 from keras_rdanet.image.geometry import dihedral
-from keras_rdanet.image.picture import Metadata, Picture, PictureError, PictureHeader, Source
+from keras_rdanet.image.metadata import upright
+from keras_rdanet.image.picture import (
+    Format,
+    Metadata,
+    Picture,
+    PictureError,
+    PictureHeader,
+    Source,
+)
 
 __all__ = [
+    "FORMATS",
     "MAX_PIXELS",
+    "READ_SUFFIXES",
     "SUFFIXES",
     "Metadata",
+    "OpenedPicture",
     "Picture",
     "PictureError",
     "PictureHeader",
     "check_target",
+    "open_picture",
     "probe_size",
     "read_picture",
     "to_float",
@@ -41,48 +52,90 @@ MAX_PIXELS = 250_000_000
 # EXIF orientation -> the `dihedral` mode that turns stored pixels upright.
 _UPRIGHT = {1: 0, 2: 4, 3: 6, 4: 2, 5: 1, 6: 3, 7: 7, 8: 5}
 
-_OPENERS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO], Source]], ...] = (
-    (lambda start: start.startswith(b"\xff\xd8\xff"), pillow.open_jpeg),
-    (lambda start: start.startswith(png.SIGNATURE), png.open_png),
-    (lambda start: start[:4] == b"RIFF" and start[8:12] == b"WEBP", webp.open_webp),
-    (lambda start: start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), tiff.open_tiff),
-    (lambda start: start.startswith(b"BM"), pillow.open_bmp),
+# Every picture format: its file, and one line here.
+FORMATS = (
+    jpeg.FORMAT,
+    png.FORMAT,
+    webp.FORMAT,
+    tiff.FORMAT,
+    bmp.FORMAT,
+    gif.FORMAT,
+    avif.FORMAT,
+    heic.FORMAT,
 )
+_START = 64  # the bytes by which formats know their files
+_MOST_NAMES = 20  # of fields in a warning
+
+# Suffixes of the files that are written and read, and of those that are read.
+SUFFIXES = tuple(suffix for known in FORMATS if known.write for suffix in known.suffixes)
+READ_SUFFIXES = tuple(suffix for known in FORMATS for suffix in known.suffixes)
 
 
-@dataclass(frozen=True)
-class _Container:
-    name: str
-    write: Callable[[BinaryIO, np.ndarray, Metadata, int], list[str]]
-    depths: tuple[str, ...]
-    alpha: bool
-    max_side: int
+class OpenedPicture:
+    """A picture file that is open, as `open_picture` yields it; only its header has been read.
+
+    Args:
+        name: The name of the file, for error messages.
+        source: The opened file.
+    """
+
+    def __init__(self, name: str, source: Source):
+        self.name = name
+        self._source = source
+
+    @property
+    def header(self) -> PictureHeader:
+        """What `read` will return: sizes, channels, depth, alpha."""
+        header = self._source.header
+        if self._source.orientation < 5:
+            return header
+        return replace(header, height=header.width, width=header.height)
+
+    def read(self) -> Picture:
+        """Decode the picture, as `read_picture`."""
+        source = self._source
+        with _naming(self.name):
+            pixels = source.pixels()
+            metadata = source.metadata()
+        if source.remark:
+            warnings.warn(f"{self.name}: {source.remark}")
+        metadata = upright(metadata, source.orientation, self.header.height, self.header.width)
+        pixels = np.ascontiguousarray(dihedral(pixels, _UPRIGHT[source.orientation]))
+        channels = source.header.channels
+        if not source.header.has_alpha:
+            return Picture(pixels, None, metadata)
+        samples = np.ascontiguousarray(pixels[..., :channels])
+        return Picture(samples, pixels[..., channels].copy(), metadata)
 
 
-_JPEG = _Container("JPEG", pillow.write_jpeg, ("uint8",), False, 65_500)
-_PNG = _Container("PNG", png.write_png, ("uint8", "uint16"), True, 2**31 - 1)
-_TIFF = _Container("TIFF", tiff.write_tiff, ("uint8", "uint16", "float32"), True, 2**31 - 1)
-_WEBP = _Container("WebP", pillow.write_webp, ("uint8",), True, 16_383)
-_BMP = _Container("BMP", pillow.write_bmp, ("uint8",), False, 2**31 - 1)
-_CONTAINERS = {
-    ".png": _PNG,
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".jpg": _JPEG,
-    ".jpeg": _JPEG,
-    ".webp": _WEBP,
-    ".bmp": _BMP,
-}
-SUFFIXES = tuple(_CONTAINERS)
+@contextmanager
+def open_picture(
+    path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS
+) -> Iterator[OpenedPicture]:
+    """Open a picture as far as its header; it can be read while the block lasts.
+
+    Raises:
+        PictureError: as `read_picture`, for what the header shows.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        with _naming(str(path)):
+            if not path.is_file():
+                raise PictureError(_why_no_file(path))
+            source = _open(stack.enter_context(open_regular(path)))
+            _check_size(source.header, max_pixels)
+        yield OpenedPicture(str(path), source)
 
 
 def read_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Read a PNG, JPEG, WebP, TIFF or BMP in its own depth.
+    """Read a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or HEIC in its own depth.
 
     EXIF orientation is applied to samples and alpha. Palettes become RGB (or
     gray, if they hold nothing else), 1-bit pictures uint8, half and double
     floats float32. From an MPO (a JPEG with more pictures behind it, as phones
-    write them) comes the main picture. WebP knows no gray: it is always RGB.
+    write them) comes the main picture, from a GIF or AVIF the first frame, with a
+    warning if there are more. WebP and AVIF know no gray: they are always RGB.
+    HEIC needs the package pillow-heif. What becomes of metadata: docs/metadata.md.
 
     Args:
         path: The file.
@@ -93,15 +146,8 @@ def read_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Pi
             empty, not a picture, damaged or cut short, too large, several
             pictures or frames in one file, NaN, or a depth or colours other than these.
     """
-    with _opened(path, max_pixels) as source:
-        pixels = source.pixels()
-        metadata = source.metadata()
-    pixels = np.ascontiguousarray(dihedral(pixels, _UPRIGHT[source.orientation]))
-    channels = source.header.channels
-    if not source.header.has_alpha:
-        return Picture(pixels, None, _upright(metadata))
-    samples = np.ascontiguousarray(pixels[..., :channels])
-    return Picture(samples, pixels[..., channels].copy(), _upright(metadata))
+    with open_picture(path, max_pixels=max_pixels) as picture:
+        return picture.read()
 
 
 def probe_size(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> PictureHeader:
@@ -110,11 +156,8 @@ def probe_size(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Pict
     Raises:
         PictureError: as `read_picture`, for what the header shows.
     """
-    with _opened(path, max_pixels) as source:
-        header = source.header
-    if source.orientation < 5:
-        return header
-    return replace(header, height=header.width, width=header.height)
+    with open_picture(path, max_pixels=max_pixels) as picture:
+        return picture.header
 
 
 def write_picture(
@@ -127,7 +170,7 @@ def write_picture(
     """Write a picture whole or not at all, in the container that the suffix names.
 
     JPEG is written without chroma subsampling, WebP lossless, TIFF deflated.
-    Metadata that the container cannot hold is left out with a warning.
+    Metadata that the container cannot hold is left out with a warning that names it.
 
     Args:
         path: A path that ends in one of `SUFFIXES`.
@@ -141,9 +184,9 @@ def write_picture(
         OSError: if the file cannot be written; the old one stays as it was.
     """
     path = Path(path)
-    check_target(path, picture.header)
-    container = _CONTAINERS[path.suffix.lower()]
-    if picture.metadata.premultiplied and picture.alpha is not None and container is not _TIFF:
+    container = _container_for(path, picture.header)
+    assert container.write
+    if picture.metadata.premultiplied and picture.alpha is not None and not container.premultiplied:
         raise PictureError(
             f"{path}: {container.name} cannot hold colours multiplied by alpha; write a TIFF"
         )
@@ -153,16 +196,17 @@ def write_picture(
     metadata = picture.metadata
     if strip_metadata:
         metadata = Metadata(premultiplied=metadata.premultiplied)
-    try:
-        # realpath, so that a link stays a link.
-        with replacing(os.path.realpath(path)) as temporary, open(temporary, "w+b") as stream:
-            dropped = container.write(
-                stream, np.ascontiguousarray(pixels), _upright(metadata), quality
-            )
-    except OSError as error:
-        raise type(error)(f"cannot write {path}: {error.strerror or error}") from error
+    metadata = upright(metadata, 1, picture.header.height, picture.header.width)
+    with writing(path) as stream:
+        dropped = container.write(stream, np.ascontiguousarray(pixels), metadata, quality)
     if dropped:
-        warnings.warn(f"{path}: {container.name} could not keep {', '.join(dropped)}")
+        warnings.warn(f"{path}: {container.name} could not keep {_listed(dropped)}")
+
+
+def _listed(names: list[str]) -> str:
+    names = list(dict.fromkeys(names))
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_target(path: str | os.PathLike, header: PictureHeader) -> None:
@@ -212,42 +256,39 @@ def _white(dtype: np.dtype) -> int:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike, max_pixels: int) -> Iterator[Source]:
-    """Open a file as far as its header, and say of every failure which file it was."""
-    path = Path(path)
+def _naming(name: str) -> Iterator[None]:
+    """Say of every failure which file it was."""
     try:
-        if not path.is_file():
-            raise PictureError(_why_no_file(path))
-        with open(path, "rb") as stream:
-            source = _open(stream)
-            _check_size(source.header, max_pixels)
-            yield source
+        yield
     except PictureError as error:
-        raise PictureError(f"{path}: {error}") from error.__cause__
+        raise PictureError(f"{name}: {error}") from error.__cause__
     except MemoryError:
         raise
     except OSError as error:
         reason = error.strerror or f"damaged or cut short ({error})"
-        raise PictureError(f"{path}: {reason}") from error
+        raise PictureError(f"{name}: {reason}") from error
     except Exception as error:  # decoders raise anything on damaged bytes
-        raise PictureError(f"{path}: damaged or cut short ({error})") from error
+        raise PictureError(f"{name}: damaged or cut short ({error})") from error
 
 
 def _why_no_file(path: Path) -> str:
     if path.is_dir():
         return "a folder, not a picture"
+    if path.is_symlink() and not path.exists():
+        return "a link that leads nowhere or in a circle"
     return "not a regular file" if path.exists() else "no such file"
 
 
 def _open(stream: BinaryIO) -> Source:
-    start = stream.read(16)
+    start = stream.read(_START)
     if not start:
         raise PictureError("empty file")
     stream.seek(0)
-    for matches, opener in _OPENERS:
-        if matches(start):
-            return opener(stream)
-    raise PictureError("not a picture in a known format (PNG, JPEG, WebP, TIFF or BMP)")
+    for known in FORMATS:
+        if known.matches(start):
+            return known.open(stream)
+    names = ", ".join(known.name for known in FORMATS[:-1])
+    raise PictureError(f"not a picture in a known format ({names} or {FORMATS[-1].name})")
 
 
 def _check_size(header: PictureHeader, max_pixels: int) -> None:
@@ -261,11 +302,13 @@ def _check_size(header: PictureHeader, max_pixels: int) -> None:
         )
 
 
-def _container_for(path: Path, header: PictureHeader) -> _Container:
-    container = _CONTAINERS.get(path.suffix.lower())
-    if container is None:
+def _container_for(path: Path, header: PictureHeader) -> Format:
+    suffix = path.suffix.lower()
+    container = next((known for known in FORMATS if suffix in known.suffixes), None)
+    if container is None or container.write is None:
+        known = f"{container.name} is only read" if container else "the suffix names none"
         raise PictureError(
-            f"{path}: the suffix names no known container; use one of {', '.join(SUFFIXES)}"
+            f"{path}: no format to write ({known}); use one of {', '.join(SUFFIXES)}"
         )
     if header.dtype.name not in container.depths:
         raise PictureError(
@@ -282,12 +325,3 @@ def _container_for(path: Path, header: PictureHeader) -> _Container:
             f"not {header.width} x {header.height}; write a PNG or TIFF"
         )
     return container
-
-
-def _upright(metadata: Metadata) -> Metadata:
-    """Say of upright samples that they are upright."""
-    if not metadata.exif:
-        return metadata
-    stated = exif.stated_orientation(metadata.exif)
-    xmp = exif.upright_xmp(metadata.xmp) if stated and metadata.xmp else metadata.xmp
-    return replace(metadata, exif=exif.upright(metadata.exif), xmp=xmp)

@@ -1,111 +1,135 @@
-"""The edits that EXIF and XMP need when a picture has been turned upright or enlarged.
+"""The rule of metadata: what stays, what changes with the pixels, what is left out with a word.
 
-EXIF is edited in place: writing it anew would move maker notes, which hold
-offsets from the start of the block.
+A field is copied byte for byte; or changed because the pixels changed; or left out, and
+then named in a warning when the picture is written (docs/metadata.md).
 """
 
-import re
 import struct
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-PREFIX = b"Exif\0\0"
-_ORIENTATION, _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0112, 0x0201, 0x0202
-_EXIF_DIRECTORY, _EXIF_WIDTH, _EXIF_HEIGHT, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003, 256, 257
-_VALUE_FORMATS = {1: "B", 3: "H", 4: "I"}
+from keras_rdanet.image import xmp
+from keras_rdanet.image.exif import ORIENTATION, X_RESOLUTION, Y_RESOLUTION, Editor
+from keras_rdanet.image.picture import Extra, Metadata
 
-
-def with_prefix(exif: bytes | None) -> bytes | None:
-    """Return EXIF in the one form kept here, whether or not the container stores the prefix."""
-    if not exif or exif.startswith(PREFIX):
-        return exif or None
-    return PREFIX + exif
-
-
-def orientation(exif: bytes | None) -> int:
-    """Return the orientation, 1 to 8; 1 where EXIF is missing, damaged or silent."""
-    return (stated_orientation(exif) or 1) if exif else 1
+_FOCAL_PLANE_X_RESOLUTION, _FOCAL_PLANE_Y_RESOLUTION = 0xA20E, 0xA20F
+_SIZES = ((256, 257), (0xA002, 0xA003))  # width and height in IFD0 and in EXIF
+_PLACES = {0x9214: "EXIF SubjectArea", 0xA214: "EXIF SubjectLocation"}
+_PHOTOSHOP_THUMBNAILS_AND_COPIES = {1033, 1036, 1058, 1059, 1060}
+_PHOTOSHOP_IPTC = {1028, 1061}
 
 
-def stated_orientation(exif: bytes) -> int | None:
-    """Return the orientation that EXIF states, `None` when it states none that is valid."""
-    try:
-        order, tags, _ = _directory(exif, first=True)
-        position, kind = tags[_ORIENTATION]
-        (value,) = struct.unpack_from(order + _VALUE_FORMATS[kind], exif, position)
-    except (KeyError, struct.error):
+def upright(metadata: Metadata, orientation: int, height: int, width: int) -> Metadata:
+    """Say of samples that have been turned upright that they are upright.
+
+    Thumbnails go, for they show the unrestored picture, and so does what speaks of data
+    behind the picture, for that is not written again.
+
+    Args:
+        metadata: The metadata as stored.
+        orientation: The EXIF orientation that has been applied, 1 to 8.
+        height: Height of the upright picture, in pixels.
+        width: Width of the upright picture, in pixels.
+    """
+    exif, packet = metadata.exif, metadata.xmp
+    left_out: list[str] = []
+    if exif:
+        editor = Editor(exif)
+        editor.set_number(editor.main, ORIENTATION, 1)
+        editor.drop_thumbnail()
+        exif = editor.exif
+    if packet:
+        packet, left_out = xmp.without_trailers(xmp.upright(packet))
+    resources = _resources_where(
+        metadata.photoshop, lambda number: number not in _PHOTOSHOP_THUMBNAILS_AND_COPIES
+    )
+    metadata = replace(
+        metadata,
+        exif=exif,
+        xmp=packet,
+        photoshop=resources,
+        extras=metadata.extras + tuple(Extra(f"XMP {name}") for name in left_out),
+    )
+    if orientation == 1:
+        return metadata
+    return _reshaped(metadata, height, width, swapped=orientation >= 5, scale=1)
+
+
+def enlarged(metadata: Metadata, scale: int, height: int, width: int) -> Metadata:
+    """Say of a picture that has been enlarged how large it is.
+
+    Args:
+        metadata: The metadata of the picture before.
+        scale: How many times as high and as wide it has become.
+        height: Its height, in pixels.
+        width: Its width, in pixels.
+    """
+    return _reshaped(metadata, height, width, swapped=False, scale=scale)
+
+
+def _reshaped(
+    metadata: Metadata, height: int, width: int, *, swapped: bool, scale: int
+) -> Metadata:
+    exif, packet = metadata.exif, metadata.xmp
+    left_out: list[str] = []
+    if exif:
+        editor = Editor(exif)
+        for directory, tags in zip((editor.main, editor.details), _SIZES, strict=True):
+            for tag, value in zip(tags, (width, height), strict=True):
+                editor.set_number(directory, tag, value)
+        for directory, x, y in (
+            (editor.main, X_RESOLUTION, Y_RESOLUTION),
+            (editor.details, _FOCAL_PLANE_X_RESOLUTION, _FOCAL_PLANE_Y_RESOLUTION),
+        ):
+            editor.reshape_fractions(directory, x, y, swapped, scale)
+        left_out += [_PLACES[tag] for tag in editor.remove(_PLACES)]
+        exif = editor.exif
+    if packet:
+        packet, names = xmp.without_places(xmp.resized(packet, height, width))
+        left_out += [f"XMP {name}" for name in names]
+    resources = _resources_where(metadata.photoshop, _PHOTOSHOP_IPTC.__contains__)
+    if resources != metadata.photoshop:
+        left_out.append("Photoshop resources")
+    stay = tuple(extra for extra in metadata.extras if not extra.spatial)
+    left_out += [extra.name for extra in metadata.extras if extra.spatial]
+    return replace(
+        metadata,
+        exif=exif,
+        xmp=packet,
+        dpi=_turned(metadata.dpi, swapped, scale),
+        density=_turned(metadata.density, swapped, scale),
+        photoshop=resources,
+        extras=stay + tuple(Extra(name) for name in left_out),
+    )
+
+
+def _turned(values, swapped: bool, scale: int):
+    if values is None:
         return None
-    return value if 1 <= value <= 8 else None
+    x, y = reversed(values) if swapped else values
+    return (x * scale, y * scale)
 
 
-def upright(exif: bytes) -> bytes:
-    """Set the orientation to 1 and drop the thumbnail, which shows the unrestored picture."""
-    edited = bytearray(exif)
-    try:
-        order, tags, link = _directory(exif, first=True)
-        if _ORIENTATION in tags:
-            position, kind = tags[_ORIENTATION]
-            struct.pack_into(order + _VALUE_FORMATS[kind], edited, position, 1)
-        _drop_thumbnail(edited, order, link)
-    except (KeyError, struct.error):
-        pass  # damaged EXIF is nobody's to repair; readers ignore it
-    return bytes(edited)
+def _resources_where(block: bytes | None, stays: Callable[[int], bool]) -> bytes | None:
+    found = list(_resources(block))
+    if all(stays(number) for number, _ in found):
+        return block
+    return b"".join(part for number, part in found if stays(number)) or None
 
 
-def resized(exif: bytes | None, height: int, width: int) -> bytes | None:
-    """Set the size in pixels wherever EXIF states it."""
-    if exif is None:
-        return None
-    edited = bytearray(exif)
-    try:
-        order, tags, _ = _directory(exif, first=True)
-        _set_size(edited, order, tags, {_WIDTH: width, _HEIGHT: height})
-        order, tags, _ = _directory(exif, link=tags[_EXIF_DIRECTORY][0])
-        _set_size(edited, order, tags, {_EXIF_WIDTH: width, _EXIF_HEIGHT: height})
-    except (KeyError, struct.error):
-        pass  # it states none, or is damaged
-    return bytes(edited)
-
-
-def upright_xmp(xmp: bytes) -> bytes:
-    """Set `tiff:Orientation`, which some programs believe before EXIF, to 1."""
-    return re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
-
-
-def _set_size(exif, order, tags, sizes):
-    for tag, value in sizes.items():
-        if tag in tags:
-            position, kind = tags[tag]
-            struct.pack_into(order + _VALUE_FORMATS[kind], exif, position, value)
-
-
-def _drop_thumbnail(exif: bytearray, order: str, link: int) -> None:
-    thumbnail = bytes(exif)
-    struct.pack_into(order + "I", exif, link, 0)
-    try:
-        _, tags, _ = _directory(thumbnail, link=link)
-        (start,) = struct.unpack_from(order + "I", thumbnail, tags[_THUMBNAIL_OFFSET][0])
-        (length,) = struct.unpack_from(order + "I", thumbnail, tags[_THUMBNAIL_LENGTH][0])
-    except (KeyError, struct.error):
-        return
-    start += len(PREFIX)
-    if start + length >= len(exif):  # it is usually last, and then its bytes go as well
-        del exif[start:]
-    else:
-        exif[start : start + length] = bytes(length)
-
-
-def _directory(
-    exif: bytes, *, first: bool = False, link: int = 0
-) -> tuple[str, dict[int, tuple[int, int]], int]:
-    """Return byte order, `{tag: (position of its value, type)}` and where the next link stands."""
-    base = len(PREFIX)
-    order = {b"II": "<", b"MM": ">"}[exif[base : base + 2]]
-    (start,) = struct.unpack_from(order + "I", exif, base + 4 if first else link)
-    if not start:
-        raise KeyError("no such directory")
-    (count,) = struct.unpack_from(order + "H", exif, base + start)
-    entries = base + start + 2
-    tags = {}
-    for entry in range(entries, entries + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", exif, entry)
-        tags[tag] = (entry + 8, kind)
-    return order, tags, entries + 12 * count
+def _resources(block: bytes | None) -> Iterator[tuple[int, bytes]]:
+    """Yield number and bytes of each image resource of Photoshop, up to the first damaged one."""
+    block, start = block or b"", 0
+    while block[start : start + 4] == b"8BIM" and start + 12 <= len(block):
+        (number,) = struct.unpack_from(">H", block, start + 4)
+        name = block[start + 6] + 1
+        position = start + 6 + name + name % 2
+        if position + 4 > len(block):
+            return
+        (length,) = struct.unpack_from(">I", block, position)
+        end = position + 4 + length
+        if end > len(block):
+            return
+        end = min(end + length % 2, len(block))
+        yield number, block[start:end]
+        start = end

@@ -16,13 +16,14 @@ from PIL import Image
 
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import Picture, to_float, to_samples
-from keras_rdanet.image.metadata import resized
+from keras_rdanet.image.metadata import enlarged
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.mosaic import PATTERNS, check_pattern, from_rggb, spread
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
 from keras_rdanet.inference.pillow import from_pillow, to_pillow
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import check_tile, choose_tile, restore_tiled
+from keras_rdanet.profiling import available_memory
 from keras_rdanet.weights import catalogue
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -164,7 +165,11 @@ class Restorer:
         return np.stack([self._restore(one) for one in image])
 
     def picture(
-        self, picture: Picture, on_tile: Callable[[int, int], None] | None = None
+        self,
+        picture: Picture,
+        on_tile: Callable[[int, int], None] | None = None,
+        *,
+        function: ImageFunction | None = None,
     ) -> Picture:
         """Restore a picture in its own dtype; memory hardly grows with its size.
 
@@ -176,6 +181,7 @@ class Restorer:
         Args:
             picture: uint8, uint16 or float32.
             on_tile: Called with the tiles done and their number.
+            function: What `function_for` gave for this picture, if that is known already.
 
         Returns:
             The restored picture: rounded for integers, not clipped for floats.
@@ -185,20 +191,21 @@ class Restorer:
                 gray network.
         """
         samples, alpha, metadata = picture.samples, picture.alpha, picture.metadata
-        scale = self.function_for(samples.shape[-1], samples.dtype).scale
+        function = function or self.function_for(samples.shape[-1], samples.dtype)
+        scale = function.scale
         same_pixels = scale == 1 and self.mosaic is None
         visible = alpha is None or alpha.any()
         if same_pixels and (self.strength == 0 or not visible):
             return picture
         if alpha is None or alpha.all() or not visible or self.mosaic:
-            restored = self._restore(samples, on_tile)
+            restored = self._restore(samples, on_tile, function)
         else:
-            restored = self._restore(_fill_transparent(samples, alpha), on_tile)
+            restored = self._restore(_fill_transparent(samples, alpha), on_tile, function)
             if same_pixels:
                 restored[alpha == 0] = samples[alpha == 0]
         if scale > 1:
             height, width = restored.shape[:2]
-            metadata = dataclasses.replace(metadata, exif=resized(metadata.exif, height, width))
+            metadata = enlarged(metadata, scale, height, width)
             if alpha is not None:  # linear: anything sharper would overshoot into a halo
                 alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
         if restored.shape[-1] != samples.shape[-1]:
@@ -251,11 +258,11 @@ class Restorer:
                 self._opened[key] = open_model(name, precision=precision)
             return self._opened[key]
 
-    def _restore(self, samples, on_tile=None):
+    def _restore(self, samples, on_tile=None, function=None):
         """Restore `(H, W, C)` of any depth in that depth."""
         if samples.dtype.kind == "f" and not np.isfinite(samples).all():
             raise ValueError("The image holds values that are not finite (NaN or infinity).")
-        function = self.function_for(samples.shape[-1], samples.dtype)
+        function = function or self.function_for(samples.shape[-1], samples.dtype)
         scale = function.scale
         if self.strength < 1 and (scale > 1 or self.mosaic):
             what = "demosaics" if self.mosaic else f"enlarges {scale} times"
@@ -294,7 +301,9 @@ class Restorer:
                 rows = before + np.float32(self.strength) * (rows - before)
             restored[top:bottom] = to_samples(rows, samples.dtype)
 
-        wanted = choose_tile(function, height, width, self.tile, self._max_tile_pixels)
+        wanted = choose_tile(
+            function, height, width, self.tile, self._max_tile_pixels, available_memory()
+        )
         call = self._guarded(function)
         call = self_ensemble(call) if self.self_ensemble else call
         sufficed = restore_tiled(

@@ -56,6 +56,7 @@ def choose_tile(
     width: int,
     tile: str | int = "auto",
     max_pixels: int | None = None,
+    memory: int | None = None,
 ) -> tuple[int, int]:
     """The height and width of the tiles for a picture of `height` by `width` pixels.
 
@@ -64,15 +65,16 @@ def choose_tile(
         height: Of the picture.
         width: Of the picture.
         tile: `"auto"`: the whole picture if its working memory fits in
-            `TILE_MEMORY`, else the tiles that do and overlap no more than
-            they must. `"off"`: the whole picture. A number: square tiles of
+            `TILE_MEMORY` and in half of `memory`, else the tiles that do and overlap
+            no more than they must. `"off"`: the whole picture. A number: square tiles of
             that side, at least `MIN_TILE`. What compares all positions gets
             tiles of `NONLOCAL_TILE`, or of a number that fits in `TILE_MEMORY`.
         max_pixels: The area of a tile that memory sufficed for, once it has run out.
+        memory: What this process may still take, in bytes; `None` if that is not known.
 
     Raises:
         ValueError: if `tile` is something else, or the function cannot take
-            tiles so large.
+            tiles so large, or not with this memory.
     """
     check_tile(tile)
     if function.tile_shape is not None:
@@ -89,8 +91,10 @@ def choose_tile(
                 f"{function.name} compares all positions and cannot take {height}x{width} pixels "
                 "at once; use tile='auto'."
             )
+        _check_memory(function, height, width, memory)
         return height, width
-    pixels = TILE_MEMORY // (function.bytes_per_pixel or BYTES_PER_PIXEL)
+    budget = TILE_MEMORY if memory is None else min(TILE_MEMORY, memory // 2)
+    pixels = budget // (function.bytes_per_pixel or BYTES_PER_PIXEL)
     if tile == "auto":
         if function.support == "nonlocal":
             return NONLOCAL_TILE, NONLOCAL_TILE
@@ -98,7 +102,7 @@ def choose_tile(
         if height * width <= pixels:
             return height, width
         # The band of rows that is kept is as wide as the restored picture.
-        rows = TILE_MEMORY // (4 * function.channels * function.scale**2 * width)
+        rows = budget // (4 * function.channels * function.scale**2 * width)
         side = max(min(math.isqrt(pixels), rows) // 32 * 32, MIN_TILE)
         overlap = default_overlap(function, (side, side))
         return _even(function, height, side, overlap), _even(function, width, side, overlap)
@@ -112,7 +116,20 @@ def choose_tile(
             f"{NONLOCAL_TILE}."
         )
     side = min(side, max(math.isqrt(max_pixels), MIN_TILE)) if max_pixels else side
+    _check_memory(function, min(side, height), min(side, width), memory)
     return side, side
+
+
+def _check_memory(function, height, width, memory):
+    """Refuse what memory does not suffice for; a framework that runs out of it may crash."""
+    # Of a function that does not say what a pixel costs, what goes in and comes out is known.
+    least = 8 * function.channels * (1 + function.scale**2)
+    needed = height * width * (function.bytes_per_pixel or least)
+    if memory is not None and needed > memory:
+        raise ValueError(
+            f"{function.name} takes about {needed / 1e9:.2f} GB for {height}x{width} pixels at "
+            f"once and {memory / 1e9:.2f} GB are available; use tile='auto' (--tile auto)."
+        )
 
 
 def default_overlap(function: ImageFunction, tile_size: tuple[int, int]) -> int:

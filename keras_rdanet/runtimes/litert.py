@@ -21,7 +21,7 @@ def open_file(
     Args:
         path: The file.
         precision: What the file computes in, or `None`.
-        threads: For the interpreter; by default all usable cores.
+        threads: Number of threads of the interpreter; by default all usable cores.
 
     Raises:
         ValueError: if the file is damaged or was not written by keras-rdanet,

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
 from keras_rdanet import __version__
@@ -34,6 +42,12 @@ VARIANTS = {
 def _known_task(task: Any) -> Any:
     """The identifier of a task, also for a name of version 0.1.0; `None` for unknown ones."""
     return told_apart(task)["task"] if isinstance(task, str) else task
+
+
+def _check_variant(variant: str) -> str:
+    if variant not in VARIANTS:
+        raise ValueError(f"must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    return variant
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
@@ -72,7 +86,7 @@ class ExportMetadata:
     min_size: int
     tile_shape: tuple[int, int] | None
     bytes_per_pixel: int | None
-    variant: Literal["fp32", "fp16", "dynamic", "int8", "int8_uint8", "int16x8"]
+    variant: Annotated[str, AfterValidator(_check_variant)]
     version: str
     fine_tuned: int = 0
 

@@ -17,7 +17,7 @@ def open_file(
     Args:
         path: The file.
         precision: What the file computes in, or `None`.
-        threads: For the session; by default all usable cores.
+        threads: Number of threads of the session; by default all usable cores.
 
     Raises:
         ValueError: if the file is damaged or was not written by keras-rdanet,
@@ -56,8 +56,8 @@ def open_session(content: bytes, threads: int | None = None):
     Spinning ones cost a machine that has other work several times what they compute.
 
     Args:
-        content: Of the file.
-        threads: By default all usable cores.
+        content: Content of the file.
+        threads: Number of threads; by default all usable cores.
     """
     import onnxruntime
 

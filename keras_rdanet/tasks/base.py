@@ -1,7 +1,7 @@
 """What a task is: how images are degraded, and how restored ones are scored."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from keras_rdanet.image.color import limited_luma_8bit, luma
-from keras_rdanet.image.io import to_float, to_samples
+from keras_rdanet.image.io import PictureHeader, to_float, to_samples
 from keras_rdanet.image.source import Source
 from keras_rdanet.tasks.scoring import Sample, Scoring
 
@@ -255,6 +255,32 @@ class EvaluationProtocol(ABC):
         """See `Task`."""
         return None
 
+    def check(self, source: Source, limit: int | None = None) -> None:
+        """Look at the headers of all images, before the first of them is restored.
+
+        Raises:
+            ValueError: if an image cannot be read or scored; the message names
+                all of them, at most ten by name.
+        """
+        faults = []
+        for index in range(min(len(source), limit or len(source))):
+            try:
+                faults += self._faults(source.name(index), source.headers(index))
+            except ValueError as error:
+                faults.append(str(error).rstrip("."))
+        if faults:
+            more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
+            raise ValueError("; ".join(faults[:10]) + more + ".")
+
+    def _faults(self, name: str, headers: Sequence[PictureHeader]) -> list[str]:
+        """Say what is wrong with an image or a pair, as far as headers show it."""
+        return [
+            f"{name} has {header.dtype} samples; the protocol scores 8-bit images, "
+            "so convert a copy to 8 bits"
+            for header in headers
+            if header.dtype != np.uint8
+        ]
+
     @abstractmethod
     def samples(self, source: Source, channels: int, limit: int | None = None) -> Iterator[Sample]:
         """Yield the samples of a source for a network of 1 or 3 channels.
@@ -355,6 +381,19 @@ class Pairs(EvaluationProtocol):
     cells: bool = False
 
     paired = True
+
+    def _faults(self, name: str, headers: Sequence[PictureHeader]) -> list[str]:
+        faults = super()._faults(name, headers)
+        degraded, clean = headers
+        if (clean.height, clean.width) != (
+            self.scale * degraded.height,
+            self.scale * degraded.width,
+        ):
+            faults.append(
+                f"{name} is {degraded.width}x{degraded.height} and its partner "
+                f"{clean.width}x{clean.height} pixels, which is not {self.scale} times as large"
+            )
+        return faults
 
     def samples(self, source: Source, channels: int, limit: int | None = None) -> Iterator[Sample]:
         """Yield every pair of a paired source."""

@@ -1,6 +1,6 @@
 """The weights that ship with the package: where they came from and what they reach.
 
-`catalogue.json` beside this file is written by `benchmarks/catalogue.py`
+`catalogue.json` beside this file is written by `tools/catalogue.py`
 from the training config and the output of `keras-rdanet evaluate`.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
-from keras_rdanet.files import file_sha256, replacing
+from keras_rdanet.files import file_sha256, write_text
 from keras_rdanet.weights import store
 from keras_rdanet.weights.origin import Origin
 
@@ -191,5 +191,4 @@ def add(entry: Entry, folder: Path = FOLDER) -> None:
         raise ValueError(f"{rivals[0]} is already the default of {entry.preset}.")
     entries = sorted([*others, entry], key=lambda known: known.name)
     text = json.dumps({"weights": [asdict(known) for known in entries]}, indent=2)
-    with replacing(folder / "catalogue.json") as temporary:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+    write_text(folder / "catalogue.json", f"{text}\n")

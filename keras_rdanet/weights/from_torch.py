@@ -19,7 +19,7 @@ CONV_AXES = (2, 3, 1, 0)
 # Beyond any checkpoint of these networks; a small .npz can claim much more.
 MAX_NPZ_BYTES = 2**32
 
-Rules = Sequence[tuple[str, str | float | list]]
+Rules = Sequence[tuple[str, str | float | list | dict]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ def from_torch(model, source, *, torch_names: Rules | None = None, strict: bool 
             Several names may lead to one variable if their values are equal.
             A number or nested list in place of a name is a constant of our
             network, which the tensor must equal; it is then left out.
+            `{"attribute": constant}` is the constant times that attribute of
+            the model, or times 1 if the model has no such attribute.
             The default is the table `torch_names/<model file>.json`.
         strict: Whether missing and unused tensors are an error.
 
@@ -77,7 +79,7 @@ def from_torch(model, source, *, torch_names: Rules | None = None, strict: bool 
     arrays: dict[str, np.ndarray] = {}
     unused = []
     for name, tensor in tensors.items():
-        if (constant := _constant(name, torch_names)) is not None:
+        if (constant := _constant(name, torch_names, model)) is not None:
             _check_constant(tensor, constant, name)
             continue
         path = keras_path(name, torch_names)
@@ -178,9 +180,13 @@ def rules_for(network: str) -> Rules:
     return json.loads(table.read_text(encoding="utf-8"))["rules"]
 
 
-def _constant(name, rules):
+def _constant(name, rules, model):
     """The value that a tensor must have because our network has it built in, or `None`."""
-    return next((v for p, v in rules if not isinstance(v, str) and re.fullmatch(p, name)), None)
+    value = next((v for p, v in rules if not isinstance(v, str) and re.fullmatch(p, name)), None)
+    if isinstance(value, dict):
+        ((attribute, unit),) = value.items()
+        return getattr(model, attribute, 1) * np.float32(unit)
+    return value
 
 
 def _check_constant(tensor, constant, name):

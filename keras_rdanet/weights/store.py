@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_rdanet.files import file_sha256, replacing
+from keras_rdanet.files import file_sha256, write_bytes
 from keras_rdanet.tasks import registry as tasks
 
 FORMAT_VERSION = 1
@@ -124,9 +124,7 @@ def write_tensors(
         header["task"] = tasks.resolve(metadata["task"])
     # One entry: the order of several would vary, and with it the hash of the file.
     text = json.dumps(header, sort_keys=True)
-    content = safetensors.numpy.save(stored, {METADATA_KEY: text})
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, safetensors.numpy.save(stored, {METADATA_KEY: text}))
 
 
 def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:

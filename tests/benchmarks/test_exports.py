@@ -14,7 +14,7 @@ GOOD = {
     "agreement": 45.2,
     "psnr_loss": 0.1234,
     "speedup": 4.17,
-    "audit": {"gpu": [], "npu-int8": ["3 MEAN in float"]},
+    "delegate_support": {"gpu": [], "npu-int8": ["3 MEAN in float"]},
     "failures": [],
 }
 
@@ -44,7 +44,13 @@ def test_a_cell_says_what_a_file_is_worth(exports, change, expected):
 
 def test_the_document_has_a_line_for_each_network_and_a_reason_for_each_red_cell(exports):
     red = {**GOOD, "network": "two", "trained": False, "bytes": 0, "failures": ["no EINSUM"]}
-    settings = {"size": 128, "nonlocal_size": 64, "pictures": 6, "data": "a", "test": "b"}
+    settings = {
+        "size": 128,
+        "nonlocal_size": 64,
+        "pictures": 6,
+        "calibration": "a",
+        "test": "b",
+    }
     text = exports.document([GOOD, red], settings)
     lines = text.splitlines()
     (one,) = (line for line in lines if line.startswith("| one.awgn | ") and "MB" in line)
@@ -53,6 +59,14 @@ def test_the_document_has_a_line_for_each_network_and_a_reason_for_each_red_cell
     assert "- two, tflite int8: no EINSUM" in lines
     assert "| one.awgn | int8 | fit | 3 MEAN in float |" in lines
     assert "128x128 pixels" in text
+
+
+def test_rows_of_the_former_version_are_read(exports, tmp_path):
+    (tmp_path / "old.json").write_text('[{"network": "one", "audit": {"gpu": ["1 SUM"]}}]')
+    rows = exports.read_rows(tmp_path / "old.json")
+    assert rows == [{"network": "one", "delegate_support": {"gpu": ["1 SUM"]}}]
+    (tmp_path / "new.json").write_text('[{"network": "one", "delegate_support": {"gpu": []}}]')
+    assert exports.read_rows(tmp_path / "new.json")[0]["delegate_support"] == {"gpu": []}
 
 
 def test_every_kind_of_network_without_weights_is_there_and_takes_its_overrides(exports):

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from skimage import data
 
-from keras_rdanet.data.check import check
+from keras_rdanet.data.check import check, shared_images
 from keras_rdanet.data.packed import pack, packed
 from keras_rdanet.data.sources import folder, pairs
 
@@ -82,3 +84,20 @@ def test_of_pairs_the_targets_are_compared(photos, tmp_path):
     assert len(check(source, against=folder(photos)).errors) == 3
     in_noisy = check(source, against=folder(tmp_path / "noisy"))
     assert dict(in_noisy.rows)["in the test set"].startswith("0 exactly")
+
+
+def test_images_of_validation_that_are_trained_on_are_found(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 20, 20, 3), np.uint8)
+    for place in ("train/a.png", "train/b.png", "held/copy.png", "held/other.png"):
+        index = {"a": 0, "b": 1, "copy": 1, "other": 2}[Path(place).stem]
+        write(tmp_path / place, images[index])
+    held = folder(tmp_path / "held")
+    found = shared_images([folder(tmp_path / "train")], held)
+    assert [Path(name).name for name in found] == ["copy.png"]
+    pack(folder(tmp_path / "train"), tmp_path / "packed", tile_size=16, overlap=0)
+    found = shared_images([packed(tmp_path / "packed")], held)
+    assert [Path(name).name for name in found] == ["copy.png"]
+    assert shared_images([folder(tmp_path / "held")], held) == [
+        held.name(0),
+        held.name(1),
+    ]

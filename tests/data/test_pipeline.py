@@ -289,3 +289,10 @@ def test_input_wait_leaves_the_batches_as_they_are(clean):
     assert watched.cardinality() == 3
     endless = batches(clean, **options())
     assert InputWait().watch(endless).cardinality() == tf.data.INFINITE_CARDINALITY
+
+
+def test_floats_that_are_not_between_0_and_1_are_warned_of(tmp_path):
+    image = np.full((20, 20, 3), 200, np.float32)
+    cv2.imwrite(str(tmp_path / "large.tiff"), image)
+    with pytest.warns(UserWarning, match=r"from 200 to 200 where \[0, 1\] is expected; divide"):
+        collect(batches(folder(tmp_path), **options(steps=1, cache="ram")))

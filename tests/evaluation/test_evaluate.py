@@ -241,3 +241,21 @@ def test_scoring_an_exported_file_needs_no_framework():
         "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_all_files_are_looked_at_before_the_first_is_restored(images):
+    place = Path(images.name(0)).parent
+    deep = np.zeros((30, 30), np.uint16)
+    cv2.imwrite(str(place / "y.png"), deep)
+    (place / "z.png").write_bytes(b"no picture")
+    calls = []
+    with pytest.raises(ValueError, match=r"y.png has uint16 samples; .*; .*z.png") as raised:
+        evaluate(with_function(calls.append), GaussianNoise(25), folder(place))
+    assert calls == []
+    assert "\n" not in str(raised.value)
+
+
+def test_pairs_that_do_not_fit_are_named_before_the_first_is_restored(images, tmp_path):
+    source = pairs(Path(images.name(0)).parent, Path(images.name(0)).parent)
+    with pytest.raises(ValueError, match=r"a.png is 48x40 and its partner 48x40 .* 2 times"):
+        evaluate(dataclasses.replace(IDENTITY, scale=2), Pairs(scale=2), source)

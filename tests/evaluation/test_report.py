@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_rdanet.evaluation.report import markdown_table, text_table
+from keras_rdanet.evaluation.report import markdown_table, text_table, write_results
 from keras_rdanet.files import write_json, write_text
 from keras_rdanet.profiling import environment
 
@@ -57,3 +57,32 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
 def test_text_table_is_aligned():
     table = text_table([{"image": "long name", "psnr": 28.3456}, {"image": "c", "s": 3}])
     assert table.splitlines() == ["image       psnr  s", "long name  28.35", "c                 3"]
+
+
+def test_results_carry_rows_command_and_versions(tmp_path):
+    rows = [{"tile": 256, "psnr": 28.123456}, {"tile": "off", "psnr": 28.5}]
+    write_results(
+        "tiles",
+        rows,
+        title="Tiles",
+        command="python t.py",
+        notes="More is better.",
+        folder=tmp_path,
+    )
+    stored = json.loads((tmp_path / "tiles.json").read_text())
+    assert stored["rows"] == rows
+    assert stored["command"] == "python t.py"
+    assert stored["device"]["versions"]["numpy"] == np.__version__
+    text = (tmp_path / "tiles.md").read_text()
+    assert text.startswith("# Tiles\n\n`python t.py`\n\n| tile | psnr |")
+    assert "| 256 | 28.12 |" in text
+    assert "More is better." in text
+    assert f"numpy {np.__version__}" in text
+    assert str(stored["device"]["cores"]) in text
+
+
+def test_table_may_arrange_the_rows_otherwise(tmp_path):
+    arguments = {"title": "T", "command": "c", "folder": tmp_path}
+    write_results("t", [{"a": 1}, {"a": 2}], table=[{"both": "1 and 2"}], **arguments)
+    assert len(json.loads((tmp_path / "t.json").read_text())["rows"]) == 2
+    assert "| 1 and 2 |" in (tmp_path / "t.md").read_text()

@@ -244,8 +244,8 @@ def test_metadata_too_large_for_a_jpeg_warns_and_the_picture_is_written(tmp_path
         (".webp", "uint16", False, "write a PNG or TIFF"),
         (".bmp", "float32", False, "write a TIFF"),
         (".png", "float32", False, "PNG cannot hold float32 samples; write a TIFF"),
-        (".gif", "uint8", False, "use one of .png, .tif"),
-        ("", "uint8", False, "use one of .png, .tif"),
+        (".gif", "uint8", False, "use one of .jpg, .jpeg, .png"),
+        ("", "uint8", False, "use one of .jpg, .jpeg, .png"),
     ],
 )
 def test_targets_that_cannot_hold_the_picture_name_the_way_out(
@@ -281,7 +281,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.png"
     write_picture(path, random_picture())
     before = path.read_bytes()
-    broken = random_picture(metadata=Metadata(png_color=(("no bytes", None),)))
+    broken = random_picture(metadata=Metadata(icc="no bytes"))
     with pytest.raises(TypeError):
         write_picture(path, broken)
     assert path.read_bytes() == before
@@ -315,7 +315,10 @@ def test_missing_empty_and_foreign_files_are_refused(tmp_path):
     path.touch()
     assert "empty file" in refusal(path)
     path.write_bytes(b"Dear diary, today I looked at noisy pictures.")
-    assert "not a picture in a known format (PNG, JPEG, WebP, TIFF or BMP)" in refusal(path)
+    assert (
+        "not a picture in a known format (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIC)"
+        in refusal(path)
+    )
 
 
 @pytest.mark.parametrize("fraction", [0.02, 0.5, 0.9, 0.999])

@@ -39,3 +39,9 @@ def identity(channels=1, task=None, **fields):
 def open_identity(path, precision):
     """A loader, as `inference.open` has for each kind of file."""
     return identity(1)
+
+
+def random_samples(height, width, channels, dtype=np.uint8, seed=0):
+    white = np.iinfo(dtype).max
+    values = np.random.default_rng(seed).integers(0, white, (height, width, channels))
+    return values.astype(dtype)

@@ -59,6 +59,24 @@ def test_an_overlap_below_two_radii_shows():
     assert error > 1e-3
 
 
+def test_what_memory_does_not_suffice_for_is_refused_before_it_is_tried():
+    function = identity(bytes_per_pixel=1000)
+    for tile, size in (("off", (1000, 800)), (800, (1000, 1000))):
+        needed = 1000 * size[0] * size[1] if tile == "off" else 1000 * tile**2
+        assert choose_tile(function, *size, tile, memory=needed)
+        with pytest.raises(ValueError, match=r"identity takes about 0.\d+ GB .*tile='auto'"):
+            choose_tile(function, *size, tile, memory=needed - 1)
+    assert choose_tile(function, 1000, 800, "off") == (1000, 800)  # not known
+
+
+def test_automatic_tiles_fit_in_half_of_the_memory():
+    function = identity(bytes_per_pixel=1000)
+    for memory in (2**30, 2**28, 2**26):
+        height, width = choose_tile(function, 4000, 4000, memory=memory)
+        assert memory / 5 < 1000 * height * width <= memory / 2
+    assert choose_tile(function, 4000, 4000, memory=2**40) == choose_tile(function, 4000, 4000)
+
+
 def test_tiles_of_the_identity_are_exact_to_rounding():
     source = image(123, 77)
     np.testing.assert_allclose(tiled(identity(), source, 32, 16), source, rtol=3e-7)

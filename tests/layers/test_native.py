@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_rdanet.layers.convolution import conv
 from keras_rdanet.layers.native import native_forms
-from keras_rdanet.layers.pyramid_attention import PyramidAttention
+from keras_rdanet.layers.pyramid_attention import PUBLISHED, PyramidAttention
 from keras_rdanet.layers.resampling import BilinearUpsampling, PixelShuffle
 from keras_rdanet.layers.wavelet import InverseHaarTransform
 
@@ -18,7 +18,11 @@ LAYERS = {
     "bilinear": (BilinearUpsampling, 3, "ResizeBilinear"),
     "inverse Haar": (InverseHaarTransform, 8, "DepthToSpace"),
     # Scores of some rows of queries at a time, 14 at most.
-    "attention": (lambda: PyramidAttention(4, 2, 1, "size_ratio", 2**13), 4, "Softmax"),
+    "attention": (
+        lambda: PyramidAttention(4, 2, 1, "size_ratio", **PUBLISHED, score_memory=2**13),
+        4,
+        "Softmax",
+    ),
 }
 FIXED, FREE = (2, 7, 10), (None, None, None)
 
@@ -71,7 +75,7 @@ def test_half_precision_stays_what_it_is():
 
 
 def test_many_queries_stay_in_a_loop():
-    attention = PyramidAttention(4, 2, 1, "size_ratio", score_memory=1)
+    attention = PyramidAttention(4, 2, 1, "size_ratio", **PUBLISHED, score_memory=1)
     attention.build((None, None, None, 4))
     assert "StatelessWhile" in kinds(traced(attention, (1, 7, 10, 4), native=True))
 

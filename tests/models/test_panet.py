@@ -3,35 +3,17 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_rdanet.layers.pyramid_attention import PUBLISHED
 from keras_rdanet.models import PAEDSR, PANet, registry
 from keras_rdanet.weights.from_torch import from_torch
 
 
 def panet(**options):
-    options = {
-        "filters": 6,
-        "num_blocks": 2,
-        "channels": 1,
-        "reduction": 2,
-        "res_scale": 1,
-        "shared_prelu": True,
-        "resize_mode": "scale_factor",
-        **options,
-    }
-    return PANet(**options)
+    return PANet(**{**PANet.SMALL, **options})
 
 
 def pa_edsr(**options):
-    options = {
-        "filters": 8,
-        "num_blocks": 2,
-        "scale": 2,
-        "reduction": 4,
-        "res_scale": 0.1,
-        "resize_mode": "scale_factor",
-        **options,
-    }
-    return PAEDSR(**options)
+    return PAEDSR(**{**PAEDSR.SMALL, **options})
 
 
 def image(height, width, channels=1, seed=0):
@@ -103,11 +85,49 @@ def test_super_resolution_without_a_head_is_the_mean_colour():
 
 
 def test_attention_of_super_resolution_scales_its_input():
-    layer = pa_edsr().get_layer("attention")
-    silence(pa_edsr(), "attention")
+    layer = pa_edsr(filters=8).get_layer("attention")
     layer.value.set_weights([np.zeros((1, 1, 8, 8)), np.zeros(8)])
     x = image(4, 4, 8)
     np.testing.assert_allclose(restore(layer, x), 0.1 * x, rtol=1e-6)
+
+
+def test_rgb_range_is_that_of_the_network_not_of_the_images():
+    levels, unit = pa_edsr(rgb_range=255), pa_edsr()
+    unit.set_weights(levels.get_weights())
+    head, tail = unit.get_layer("head"), unit.get_layer("tail")
+    head.kernel.assign(255 * head.kernel)
+    for weight in tail.weights:
+        weight.assign(weight / 255)
+    x = image(5, 6, 3)
+    np.testing.assert_allclose(restore(levels, x), restore(unit, x), atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [panet, pa_edsr])
+def test_options_reach_the_attention(build):
+    options = {
+        "levels": [1.0, 0.4],
+        "ksize": 5,
+        "stride": 2,
+        "softmax_scale": 4,
+        "average": False,
+        "resize_mode": "size_ratio",
+    }
+    model = build(**options)
+    config = model.get_layer("attention").get_config()
+    assert options.items() <= config.items()
+    assert options.items() <= model.get_config().items()
+    assert model.image_function().min_size == 3
+    x = image(3, 4, model.channels)
+    assert restore(model, x).shape == (1, 3 * model.scale, 4 * model.scale, model.channels)
+
+
+@pytest.mark.parametrize("build", [panet, pa_edsr])
+def test_files_of_the_first_release_have_the_options_of_the_paper(build):
+    model = build()
+    config = model.get_config()
+    missing = {*PUBLISHED, "rgb_range"}
+    old = {name: value for name, value in config.items() if name not in missing}
+    assert type(model).from_config(old).get_config() == config
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -169,7 +189,7 @@ def test_a_checkpoint_of_the_original_code_loads():
     }.items():
         tensors[f"{name}.weight"] = rng.normal(size=(outputs, inputs, 3, 3))
         tensors[f"{name}.bias"] = rng.normal(size=outputs)
-    model = pa_edsr(scale=4, reduction=2)
+    model = pa_edsr(filters=8, scale=4, reduction=2)
     assert len(from_torch(model, tensors).loaded) == len(model.weights) == 27
     kernel = ops.convert_to_numpy(model.get_layer("up1").kernel)
     np.testing.assert_allclose(kernel[0, 2], tensors["tail.0.2.weight"][:, :, 0, 2].T, rtol=1e-6)
@@ -180,6 +200,11 @@ def test_a_checkpoint_of_the_original_code_loads():
     )
     with pytest.raises(ValueError, match=r"sub_mean\.bias must be"):
         from_torch(model, tensors | {"sub_mean.bias": mean})
+    other = pa_edsr(filters=8, scale=4, reduction=2, rgb_range=255)
+    with pytest.raises(ValueError, match=r"sub_mean\.bias must be \[-114"):
+        from_torch(other, tensors)
+    in_levels = {"sub_mean.bias": -255 * mean, "add_mean.bias": 255 * mean}
+    assert len(from_torch(other, tensors | in_levels).loaded) == 27
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -224,6 +249,7 @@ def test_training_lowers_the_loss_where_xla_is_asked_for():
         (panet, {"channels": 4}, "`channels` must be 1"),
         (panet, {"num_blocks": 3}, "`num_blocks` must be even"),
         (panet, {"resize_mode": "cubic"}, "`resize_mode` must be one of"),
+        (panet, {"levels": [2.0]}, "`levels` must be fractions"),
         (pa_edsr, {"scale": 5}, "`scale` must be 2, 3 or 4"),
         (pa_edsr, {"num_blocks": 0}, "`num_blocks` must be even"),
     ],

@@ -6,7 +6,6 @@ import pytest
 
 from keras_rdanet.export.formats.onnx import export_onnx, export_qdq, read_metadata
 from keras_rdanet.inference.open import open_model
-from keras_rdanet.layers import pyramid_attention
 from keras_rdanet.layers.resampling import BilinearUpsampling
 from keras_rdanet.layers.wavelet import HaarTransform, InverseHaarTransform
 from keras_rdanet.models import registry
@@ -86,10 +85,9 @@ def test_changes_of_size_convert_for_any_size(color, tmp_path):
     assert {"DepthToSpace", "Resize"} <= {node.op_type for node in onnx.load(path).graph.node}
 
 
-def test_attention_over_the_whole_picture_converts_in_chunks(tmp_path, monkeypatch):
-    # Two of the five scales: each of them costs seconds of conversion.
-    monkeypatch.setattr(pyramid_attention, "SCALES", (1.0, 0.7))
-    model = registry.build("panet_gray", filters=2, num_blocks=2)
+def test_attention_over_the_whole_picture_converts_in_chunks(tmp_path):
+    # Two of the five levels: each of them costs seconds of conversion.
+    model = registry.build("panet_gray", filters=2, num_blocks=2, levels=(1.0, 0.7))
     model.get_layer("attention").score_memory = 2**14
     path = export_onnx(model, tmp_path / "panet.onnx", meta.describe(model, "panet_gray"))
     assert_same(model, path, [(1, 16, 12), (2, 9, 11)])

@@ -7,8 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_rdanet.export.formats.saved_model import export_saved_model
+from keras_rdanet.image.io import read_picture
 from keras_rdanet.inference.open import open_model
 from keras_rdanet.models import registry
 from keras_rdanet.runtimes import metadata as meta
@@ -183,3 +185,20 @@ def test_only_a_saved_model_is_replaced(doubling, tmp_path):
     assert not (target / "stale").exists()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["holiday", "model"]
     assert json.loads((target / "assets.extra" / meta.FILE_NAME).read_text())["channels"] == 3
+
+
+def test_photos_are_turned_upright_as_their_exif_says(doubling, tmp_path):
+    """A phone stores its sensor's rows; `restore` shows them as they were seen."""
+    model, _, loaded = doubling
+    random = np.random.default_rng(0)
+    stored = random.integers(0, 256, (5, 8, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(tmp_path / "phone.png", exif=exif)
+    content = (tmp_path / "phone.png").read_bytes()
+    result = loaded.signatures["serve_bytes"](degraded_bytes=tf.constant([content]))
+    restored = tf.io.decode_png(result["restored_bytes"][0]).numpy()
+    seen = read_picture(tmp_path / "phone.png").samples
+    assert seen.shape == (32, 20, 3)
+    expected = model.image_function()(seen[None] / np.float32(255))[0]
+    assert np.abs(restored - np.clip(expected, 0, 1) * 255).max() <= 1

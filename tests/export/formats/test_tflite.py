@@ -19,12 +19,12 @@ from keras_rdanet.export.formats.tflite import (
     convert,
     export_tflite,
 )
-from keras_rdanet.export.quantization import tflite as quantization
+from keras_rdanet.export.quantization import search
 from keras_rdanet.export.quantization.calibration import CalibrationTiles
-from keras_rdanet.export.verification.delegates import audit
+from keras_rdanet.export.verification.delegates import delegate_support, operations
 from keras_rdanet.image.io import to_samples
 from keras_rdanet.layers.deformable import DeformableConv2D, steering_conv
-from keras_rdanet.layers.pyramid_attention import PyramidAttention
+from keras_rdanet.layers.pyramid_attention import PUBLISHED, PyramidAttention
 from keras_rdanet.layers.resampling import BilinearUpsampling, PixelShuffle
 from keras_rdanet.layers.wavelet import HaarTransform, InverseHaarTransform
 from keras_rdanet.models import registry
@@ -119,13 +119,14 @@ def test_variants_are_smaller_and_lose_little_on_pictures(exported, variant, los
     assert exported(variant).stat().st_size < share * exported("fp32").stat().st_size
 
 
-def test_audits_tell_which_file_is_for_which_target(exported):
+def test_delegates_support_what_suits_them(exported):
     files = ("fp32", "fp16", "int8", "int8_uint8", "int16x8")
-    found = {variant: audit(exported(variant)) for variant in files}
+    found = {variant: delegate_support(exported(variant)) for variant in files}
     assert {v for v in files if not found[v]["cpu"]} == set(files)
     assert {v for v in files if not found[v]["gpu"]} == set(files) - {"int16x8"}
     assert {v for v in files if not found[v]["npu-int8"]} == {"int8_uint8"}
-    assert found["fp32"]["operations"]["CONV_2D"] == found["int8"]["operations"]["CONV_2D"] == 118
+    counts = [operations(exported(variant))["CONV_2D"] for variant in ("fp32", "int8")]
+    assert counts == [118, 118]
 
 
 def test_the_sum_that_makes_the_image_stays_in_float(exported):
@@ -159,8 +160,8 @@ def test_files_say_what_they_are_and_what_calibrated_them(exported, metadata, ca
     made = json.loads(texts[QUANTIZATION_NAME])
     assert made["calibration"]["sha256"] == calibration.sha256
     assert made["tried"][0]["float operations"] == []
-    assert made["coverage"] in quantization.COVERAGES
-    assert len(made["loss dB of coverages"]) == len(quantization.COVERAGES)
+    assert made["percentile"] in search.PERCENTILES
+    assert len(made["loss dB of percentiles"]) == len(search.PERCENTILES)
     assert model.signatureDefs[0].inputs[0].name == b"degraded"
     assert model.signatureDefs[0].outputs[0].name == b"restored"
 
@@ -192,7 +193,7 @@ class Resizing(RestorationModel):
         if free:
             x = DeformableConv2D(2)([x, steering_conv()(x)])
         else:
-            x = PyramidAttention(2, 1, 1, "size_ratio", 4 * 72 * 475)(x)
+            x = PyramidAttention(2, 1, 1, "size_ratio", **PUBLISHED, score_memory=4 * 72 * 475)(x)
         x = PixelShuffle(2)(keras.layers.Conv2D(8, 3, padding="same")(x))
         restored = keras.layers.Add()([x, BilinearUpsampling()(degraded)])
         super().__init__(degraded, restored)
@@ -203,10 +204,9 @@ class Resizing(RestorationModel):
 def test_layers_convert_to_what_gpus_take(tmp_path, size, free):
     model = Resizing(free)
     (tmp_path / "x.tflite").write_bytes(convert(model, None if free else size))
-    found = audit(tmp_path / "x.tflite")
-    assert found["operations"]["DEPTH_TO_SPACE"] == 2
-    assert found["operations"]["RESIZE_BILINEAR"] == 1
-    assert free or found["gpu"] == []
+    counts = operations(tmp_path / "x.tflite")
+    assert (counts["DEPTH_TO_SPACE"], counts["RESIZE_BILINEAR"]) == (2, 1)
+    assert free or delegate_support(tmp_path / "x.tflite")["gpu"] == []
     interpreter = Interpreter(str(tmp_path / "x.tflite"))
     degraded = np.random.default_rng(0).random((1, size, size + 4 * free, 2), np.float32)
     interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], degraded.shape)
@@ -218,7 +218,7 @@ def test_wrong_options_are_named(model, metadata, exporter, tmp_path):
     target = tmp_path / "x.tflite"
     uncalibrated = TFLiteExporter(model, metadata, size=SIDE)
     uncalibrated.__dict__["content"] = exporter.content  # spares a conversion
-    with pytest.raises(ValueError, match="learn their ranges from pictures; give `calibration`"):
+    with pytest.raises(ValueError, match="measure their ranges on pictures; give `calibration`"):
         uncalibrated.write(target, "int8")
     with pytest.raises(ValueError, match=r"one of .*'dynamic'.*, got 'int4'"):
         uncalibrated.write(target, "int4")

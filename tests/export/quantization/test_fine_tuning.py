@@ -5,10 +5,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from keras_rdanet.export.formats.tflite import convert
-from keras_rdanet.export.quantization import fine_tuning
-from keras_rdanet.export.quantization import tflite as quantization
+from keras_rdanet.export.quantization import fine_tuning, ranges, tflite
 from keras_rdanet.models import registry
 
 PHOTO = Path(__file__).parents[3] / "examples" / "astronaut.png"
@@ -54,8 +54,8 @@ def patches(model, degraded):
 def int8_error(model, degraded, expected):
     """The mean distance of an int8 file to what is expected."""
     content = convert(model, SIDE)
-    ranges = quantization.ranges_of(content, quantization.observe(content, degraded))
-    interpreter = quantization.Interpreter(model_content=quantization.to_int8(content, ranges))
+    found = ranges.ranges_of(content, ranges.calibrate(content, degraded))
+    interpreter = Interpreter(model_content=tflite.to_int8(content, found))
     run = interpreter.get_signature_runner()
     made = np.concatenate([run(degraded=image[None])["restored"] for image in degraded])
     return np.abs(made - expected).mean()
@@ -69,7 +69,7 @@ def opened(model):
 
 def test_fine_tuned_weights_lose_less_in_int8(model, degraded, patches):
     expected, before = model(degraded).numpy(), model.get_weights()
-    tuned = fine_tuning.fine_tune(model, patches, 40, rate=1e-4)
+    tuned = fine_tuning.fine_tune(model, patches, 40, learning_rate=1e-4)
     assert type(tuned) is type(model)
     assert [v.path for v in tuned.variables] == [v.path for v in model.variables]
     for own, kept in zip(model.get_weights(), before, strict=True):

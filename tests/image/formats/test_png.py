@@ -15,6 +15,7 @@ from keras_rdanet.image.io import (
     read_picture,
     write_picture,
 )
+from keras_rdanet.image.picture import Extra
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -142,10 +143,11 @@ def test_metadata_after_the_pixels_counts(path):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_chunks_that_define_colours_are_kept(path, dtype):
     linear = (b"gAMA", (100_000).to_bytes(4, "big"))
-    write_picture(path, Picture(np.zeros((4, 5, 3), dtype), None, Metadata(png_color=(linear,))))
+    extra = Extra("gAMA", "PNG", *linear)
+    write_picture(path, Picture(np.zeros((4, 5, 3), dtype), None, Metadata(extras=(extra,))))
     with Image.open(path) as image:
         assert image.info["gamma"] == 1
-    assert read_picture(path).metadata.png_color == (linear,)
+    assert read_picture(path).metadata.extras == (extra,)
 
 
 def test_animations_are_refused(path):
@@ -192,3 +194,10 @@ def test_text_is_not_mistaken_for_xmp(path):
     Image.new("L", (4, 4)).save(stream, "PNG", pnginfo=text)
     path.write_bytes(stream.getvalue())
     assert read_picture(path).metadata.xmp is None
+
+
+def test_a_gray_palette_with_a_profile_of_rgb_stays_rgb(path):
+    image = Image.fromarray(np.arange(3, dtype=np.uint8).reshape(1, 3), "P")
+    image.putpalette([9, 9, 9, 80, 80, 80, 255, 255, 255])
+    image.save(path, icc_profile=bytes(16) + b"RGB " + bytes(108))
+    assert read_picture(path).samples.tolist() == [[[9] * 3, [80] * 3, [255] * 3]]

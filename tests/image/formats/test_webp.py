@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_rdanet.image.io import PictureError, probe_size, read_picture
+from keras_rdanet.image.io import (
+    Metadata,
+    Picture,
+    PictureError,
+    probe_size,
+    read_picture,
+    write_picture,
+)
 
 
 def webp(image, **options):
@@ -59,3 +66,11 @@ def test_damaged_pixels_are_refused(path):
     path.write_bytes(data)
     with pytest.raises(PictureError, match="damaged"):
         read_picture(path)
+
+
+def test_a_profile_of_gray_does_not_go_into_a_webp_which_is_rgb(path):
+    profile = bytes(16) + b"GRAY" + bytes(108)
+    picture = Picture(np.zeros((4, 5, 1), np.uint8), None, Metadata(icc=profile))
+    with pytest.warns(UserWarning, match="could not keep ICC profile of gray"):
+        write_picture(path, picture)
+    assert read_picture(path).metadata.icc is None

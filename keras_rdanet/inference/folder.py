@@ -1,0 +1,235 @@
+"""Restoring the pictures of a folder, with a journal that a later run resumes."""
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from pathlib import Path
+
+from keras_rdanet.files import file_sha256, one_line
+from keras_rdanet.image.io import SUFFIXES
+from keras_rdanet.inference.file import FileOptions, restore_file
+from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.inference.journal import Journal
+from keras_rdanet.inference.open import family_members, is_file
+from keras_rdanet.inference.restorer import Restorer
+from keras_rdanet.ownership import remove_leftovers
+from keras_rdanet.progress import progress
+from keras_rdanet.weights import catalogue
+
+# How long an interrupted job waits for the tiles that are being computed.
+STOP_SECONDS = 1.5
+
+# Why a file is left out that nobody means to restore.
+HIDDEN = "hidden or of the system"
+
+_SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
+
+
+def restore_folder(
+    restorer: Restorer,
+    source: Path,
+    target: Path,
+    options: FileOptions = FileOptions(),
+    *,
+    recursive: bool = False,
+    resume: bool = False,
+    jobs: int = 1,
+    on_record: Callable[[dict], None] | None = None,
+) -> list[dict]:
+    """Restore the pictures of a folder into another, under the same names.
+
+    No picture stops the others. `report.jsonl` in `target` says of every file
+    what became of it: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`),
+    `reason`, and for restored ones what `restore_file` returns, the hash of
+    the file and of the options. A line is added as soon as a file is done;
+    the finished report has one line a file, in order of names. While the job
+    runs the report is locked. After Ctrl-C it ends within two seconds, or when
+    the tile that is being computed is done; nothing half done is left, and
+    `resume` goes on.
+
+    Args:
+        restorer: Restores the pictures.
+        source: The folder to read; hidden files and other kinds are skipped.
+        target: The folder to write, made if missing; may lie in `source`.
+        options: See `FileOptions`.
+        recursive: Sub-folders too, which are kept.
+        resume: Leave out what the report calls done with this very content,
+            model and options, and whose result is still there.
+        jobs: Threads that read and write files around the one network.
+        on_record: Called with the record of each file, as soon as there is one.
+
+    Returns:
+        The records of all files, as they were done: the new lines of the report, and, with
+        `resume`, a record with the status `"done"` for each file that was left out.
+
+    Raises:
+        ValueError: if there is no picture, or a picture or two would be overwritten.
+        OSError: if the folders cannot be read or written, or another job is writing to `target`.
+    """
+    names, skipped = find_pictures(source, target, recursive)
+    _check_apart(source, target, names)
+    target.mkdir(parents=True, exist_ok=True)
+    digest = _digest(restorer, options)
+    with Journal.opened(target, resume=resume) as journal, progress(len(names), "picture") as bar:
+        remove_leftovers(target, recursive=True)
+        stopping = threading.Event()
+
+        def on_tile(done, total):
+            if stopping.is_set():
+                raise RuntimeError("stopped")
+            bar.update(0)
+
+        def run(name):
+            start = time.perf_counter()
+            record = {"file": name, "status": "ok", "reason": "", "options": digest}
+            try:
+                record["sha256"] = file_sha256(source / name)
+                if (target / name).is_file() and journal.says_done(record):
+                    return {**record, "status": "done"}
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                files = source / name, target / name
+                record |= restore_file(restorer, *files, options, on_tile=on_tile)
+            except Exception as error:  # whatever it is, the other pictures go on
+                reason = one_line(str(error)) or type(error).__name__
+                seconds = round(time.perf_counter() - start, 3)
+                record |= {"status": "failed", "reason": reason, "seconds": seconds}
+            return record
+
+        def note(record):
+            records.append(record)
+            if record["status"] != "done":
+                journal.add(record)
+            if on_record is not None:
+                on_record(record)
+
+        records: list[dict] = []
+        futures: list[Future] = []
+        pool = ThreadPoolExecutor(jobs)
+        try:
+            for record in skipped:
+                note(record)
+            futures = [pool.submit(run, name) for name in names]
+            for future in as_completed(futures):
+                note(future.result())
+                bar.update()
+        except BaseException:
+            stopping.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            # What goes on for longer is a tile that cannot be interrupted.
+            wait([future for future in futures if not future.cancelled()], STOP_SECONDS)
+            raise
+        pool.shutdown()
+        journal.rewrite()
+    return records
+
+
+def find_pictures(
+    source: Path, target: Path, recursive: bool = False
+) -> tuple[list[str], list[dict]]:
+    """List what there is to restore in a folder.
+
+    Args:
+        source: The folder.
+        target: Left out if it lies in `source`.
+        recursive: Sub-folders too; links to folders are not followed.
+
+    Returns:
+        The names of the pictures, relative to `source` and in order, and a
+        record, as in the report, of each file and folder left out.
+
+    Raises:
+        ValueError: if there is no picture, or `target` is a file.
+        OSError: if a folder cannot be read.
+    """
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"{target} is a file; the pictures of a folder go to a folder.")
+    names: list[str] = []
+    skipped: list[dict] = []
+
+    def fail(error):
+        raise error
+
+    def skip(path, reason):
+        name = path.relative_to(source).as_posix() + "/" * path.is_dir()
+        skipped.append({"file": name, "status": "skipped", "reason": reason})
+
+    for folder, folders, files in os.walk(source, onerror=fail):
+        inside = []
+        for name in sorted(folders):
+            path = Path(folder, name)
+            if path.resolve() == target.resolve():
+                continue
+            if _is_hidden(name):
+                skip(path, HIDDEN)
+            elif path.is_symlink():
+                skip(path, "a link to a folder")
+            elif not recursive:
+                skip(path, "a folder; --recursive includes it")
+            else:
+                inside.append(name)
+        folders[:] = inside
+        for name in sorted(files):
+            path = Path(folder, name)
+            if _is_hidden(name):
+                skip(path, HIDDEN)
+            elif path.suffix.lower() not in SUFFIXES:
+                skip(path, f"not one of {' '.join(SUFFIXES)}")
+            else:
+                names.append(path.relative_to(source).as_posix())
+    if not names:
+        raise ValueError(
+            f"There is no picture ({' '.join(SUFFIXES)}) in {source}"
+            + ("." if recursive else "; --recursive looks into sub-folders.")
+        )
+    return sorted(names), skipped
+
+
+def _digest(restorer: Restorer, options: FileOptions) -> str:
+    """A hash of all that decides what a file becomes, but for the file itself."""
+    model = restorer.model
+    if isinstance(model, ImageFunction):
+        identity = [model.name]
+    elif is_file(model):
+        identity = [file_sha256(model)]
+    else:
+        members = family_members(model) or (str(model),)
+        identity = [catalogue.resolve(member).sha256 for member in members]
+    decisive = {
+        "model": identity,
+        "tile": restorer.tile,
+        "precision": restorer.precision,
+        "strength": restorer.strength,
+        "self_ensemble": restorer.self_ensemble,
+        **({"mosaic": restorer.mosaic} if restorer.mosaic else {}),
+        "strip_metadata": options.strip_metadata,
+        "add_noise": options.add_noise,
+        "seed": options.seed,
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_apart(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Raise if a result would replace a picture of `source` or another result."""
+    # realpath, since `resolve` fails on links that go round in circles.
+    sources = {os.path.realpath(source / name): name for name in names}
+    targets: dict[str, str] = {}
+    for name in sources.values():
+        path = os.path.realpath(target / name)
+        if path in sources:
+            raise ValueError(
+                f"{source / sources[path]} would be overwritten; write to another folder."
+            )
+        if path in targets:
+            raise ValueError(
+                f"{targets[path]} and {name} would both be written to {path}; "
+                "write to another folder."
+            )
+        targets[path] = name
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
