@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from keras_rdanet.evaluation.evaluate import Result
     from keras_rdanet.image.source import Source
-    from keras_rdanet.inference.batch import FileOptions
+    from keras_rdanet.inference.file import FileOptions
     from keras_rdanet.inference.restorer import Restorer
     from keras_rdanet.models.base import RestorationModel
     from keras_rdanet.tasks.base import Task
@@ -42,7 +42,7 @@ def restore_file(
             and the result in its right half.
         on_tile: Called with the number of tiles done and of all tiles.
         **options: Options of `Restorer`, such as `strength=0.7`, and of
-            `inference.batch.FileOptions`, such as `strip_metadata=True`.
+            `inference.file.FileOptions`, such as `strip_metadata=True`.
 
     Returns:
         `height` and `width` of the result in pixels, `model`, `precision`,
@@ -60,11 +60,11 @@ def restore_file(
         >>> facts["model"]
         'tsp_rdanet_tiny_rgb'
     """
-    from keras_rdanet.inference import batch
+    from keras_rdanet.inference import file
 
     source, target = Path(source), Path(target)
     restorer, file_options = _opened(model, options)
-    return batch.restore_file(
+    return file.restore_file(
         restorer,
         source,
         target / source.name if target.is_dir() else target,
@@ -116,10 +116,10 @@ def restore_folder(
         >>> [(line["file"], line["status"]) for line in lines]
         [('a.png', 'ok'), ('b.png', 'ok')]
     """
-    from keras_rdanet.inference import batch
+    from keras_rdanet.inference import folder
 
     restorer, file_options = _opened(model, options)
-    return batch.restore_folder(
+    return folder.restore_folder(
         restorer,
         Path(source),
         Path(target),
@@ -133,7 +133,7 @@ def restore_folder(
 
 def _opened(model: Any, options: Mapping[str, Any]) -> tuple[Restorer, FileOptions]:
     """The restorer and the options of files among options of both."""
-    from keras_rdanet.inference.batch import FileOptions
+    from keras_rdanet.inference.file import FileOptions
     from keras_rdanet.inference.restorer import Restorer
 
     of_files = {field.name for field in dataclasses.fields(FileOptions)} & options.keys()

@@ -141,7 +141,7 @@ class Restorer:
         image = np.asarray(image)
         if image.dtype.kind == "f":
             image = image.astype(np.float32, copy=False)
-            if image.size > 0 and image.mean() > _BRIGHTEST_MEAN:
+            if image.size > 0 and _BRIGHTEST_MEAN < image.mean() < math.inf:
                 warnings.warn(
                     f"These floats are {image.mean():.0f} on average, but images have values in "
                     "[0, 1]: divide by 255 (for 8 bits), or give the integers themselves.",
