@@ -81,6 +81,13 @@ def export(
         ImportError: if a converter is not installed.
         OSError: if a file cannot be read or written, or the folder holds
             something else under the name of a file.
+
+    Example:
+        >>> import keras_rdanet as kr
+        >>> model = kr.create_model("rdn_rgb", weights=None, num_blocks=1, num_layers=1)
+        >>> (report,) = kr.export(model, "out", formats=["onnx"], variants=["fp32"], size=32)
+        >>> report.passed
+        True
     """
     wanted = select(formats, variants, has_pictures=calibration is not None, fine_tune=fine_tune)
     needs_calibration = any(is_calibrated(*pair) for pair in wanted)
