@@ -6,12 +6,13 @@ own presets, never from anything else in the file.
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from keras_rdanet.files import file_sha256, write_bytes
+from keras_rdanet.files import file_sha256, open_regular, read_bytes, reading, write_bytes
 from keras_rdanet.tasks import registry as tasks
 
 FORMAT_VERSION = 1
@@ -32,7 +33,7 @@ _TASKS_IN_PROSE = {
 _NAMES = {"F32": "float32", "F16": "float16"}  # safetensors' names of the dtypes
 
 
-def save_weights(model, path, *, metadata: Mapping, dtype: str = "float32") -> None:
+def save_weights(model, path, *, metadata: Mapping | None = None, dtype: str = "float32") -> None:
     """Write the weights of a Keras model, whole or not at all.
 
     Args:
@@ -41,7 +42,7 @@ def save_weights(model, path, *, metadata: Mapping, dtype: str = "float32") -> N
         metadata: JSON-able; `"preset"` names the preset that rebuilds the
             network and `"overrides"`, `{}` if absent, what differs from it;
             `"task"` is an identifier of `keras_rdanet.tasks.registry`, prose
-            belongs into `"description"`.
+            belongs into `"description"`. By default what `describe` says.
         dtype: `"float32"`, or `"float16"` for half the size.
 
     Raises:
@@ -49,9 +50,28 @@ def save_weights(model, path, *, metadata: Mapping, dtype: str = "float32") -> N
             there is no such task.
         OSError: if the file cannot be written.
     """
+    if metadata is None:
+        metadata = describe(model)
     write_tensors(
         path, {name: v.numpy() for name, v in variables_by_path(model).items()}, metadata, dtype
     )
+
+
+def describe(model) -> dict:
+    """Say what a network is, as the metadata of a file of its weights.
+
+    Raises:
+        ValueError: if it was made by its class, so that nothing says its preset.
+    """
+    if model.origin is None:
+        raise ValueError(
+            f"{model.name} was made by its class, so nothing says how to make it again; make it "
+            "with `keras_rdanet.create_model`, or give `metadata` with the `preset`."
+        )
+    facts = asdict(model.origin)
+    for key in ("weights", "sha256"):  # of the file that it was read from
+        del facts[key]
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def load_weights(model, path, *, sha256: str | None = None) -> None:
@@ -92,7 +112,7 @@ def write_tensors(
             for name, array in tensors.items()
         }
     _check_finite(stored, f"the weights to be written as {dtype}")
-    _check_overrides(metadata.get("overrides", {}), path)
+    check_overrides(metadata.get("overrides", {}), path)
     created = {name: version(name) for name in ("keras-rdanet", "keras", "numpy", "safetensors")}
     header = {
         "format_version": FORMAT_VERSION,
@@ -115,7 +135,6 @@ def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
             or a value is not finite.
         OSError: if it cannot be read.
     """
-    import safetensors
     import safetensors.numpy
 
     path = Path(path)
@@ -129,11 +148,9 @@ def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path} holds {sorted(kinds - set(_NAMES))}; weights must be float32 or float16."
         )
-    try:
-        stored = safetensors.numpy.load(path.read_bytes())
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a whole .safetensors file: {error}.") from error
-    tensors = {name: array.astype(np.float32) for name, array in stored.items()}
+    with reading(path, "a whole .safetensors file"):
+        stored = safetensors.numpy.load(read_bytes(path))
+        tensors = {name: array.astype(np.float32) for name, array in stored.items()}
     _check_finite(tensors, path)
     return tensors
 
@@ -151,21 +168,22 @@ def read_metadata(path) -> dict:
             a number beyond `MAX_OVERRIDE`.
         OSError: if it cannot be read.
     """
+    described = _header(path)[1]
     try:
-        metadata = json.loads(_header(path)[1][METADATA_KEY])
+        metadata = json.loads(described[METADATA_KEY])
         written_here = (
             metadata["format_version"] == FORMAT_VERSION
             and isinstance(metadata["preset"], str)
             and isinstance(metadata["overrides"], dict)
         )
-    except (KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         written_here = False
     if not written_here:
         raise ValueError(
             f"{path} does not say which preset it belongs to in format {FORMAT_VERSION}; "
             "`keras-rdanet convert` makes such a file from a checkpoint of the original code."
         )
-    _check_overrides(metadata["overrides"], path)
+    check_overrides(metadata["overrides"], path)
     return {**metadata, **told_apart(metadata.get("task"), metadata.get("description"))}
 
 
@@ -221,22 +239,24 @@ def variables_by_path(model):
 def _header(path):
     """The tensor entries and the raw metadata of a `.safetensors` file."""
     path = Path(path)
-    with open(path, "rb") as file:
+    with reading(path, "a .safetensors file"), open_regular(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
             raise ValueError(f"{path} is not a .safetensors file: its header would be {length} B.")
-        text = file.read(length)
-    try:
-        entries = json.loads(text)
+        entries = json.loads(file.read(length))
         metadata = entries.pop("__metadata__", {})
         for entry in entries.values():
             entry["dtype"], [int(size) for size in entry["shape"]]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a .safetensors file: unreadable header.") from error
     return entries, metadata
 
 
-def _check_overrides(overrides, path):
+def check_overrides(overrides: Mapping, path) -> None:
+    """Refuse arguments of a network that no preset has, such as a huge width.
+
+    Raises:
+        ValueError: if a value is neither text nor a number up to `MAX_OVERRIDE`,
+            nor a list of them.
+    """
     for name, value in overrides.items():
         for item in value if isinstance(value, list | tuple) else [value]:
             number = isinstance(item, int | float)
