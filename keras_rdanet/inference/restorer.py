@@ -16,7 +16,7 @@ from PIL import Image
 
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import Picture, to_float, to_samples
-from keras_rdanet.image.metadata import enlarged
+from keras_rdanet.image.metadata import enlarged, recolored
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.mosaic import PATTERNS, check_pattern, from_rggb, spread
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
@@ -209,7 +209,7 @@ class Restorer:
             if alpha is not None:  # linear: anything sharper would overshoot into a halo
                 alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
         if restored.shape[-1] != samples.shape[-1]:
-            metadata = dataclasses.replace(metadata, icc=None)  # that of a gray picture
+            metadata = recolored(metadata)
         return Picture(restored, alpha, metadata)
 
     def function_for(self, channels: int, dtype: Any) -> ImageFunction:
