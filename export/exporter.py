@@ -81,6 +81,13 @@ def export(
         ImportError: if a converter is not installed.
         OSError: if a file cannot be read or written, or the folder holds
             something else under the name of a file.
+
+    Example:
+        >>> import keras_rdanet as kr
+        >>> model = kr.create_model("rdn_rgb", weights=None, num_blocks=1, num_layers=1)
+        >>> (report,) = kr.export(model, "out", formats=["onnx"], variants=["fp32"], size=32)
+        >>> report.passed
+        True
     """
     wanted = select(formats, variants, has_pictures=calibration is not None, fine_tune=fine_tune)
     needs_calibration = any(is_calibrated(*pair) for pair in wanted)
@@ -186,6 +193,7 @@ def verify(
     row = FORMATS[format]
     kind = row.variants[variant]
     name = row.file_name(variant)
+    metadata = replace(job.metadata, variant=variant)
     reference, protocol = job.reference, job.protocol
     if kind.takes_samples:
         reference = reference.in_eight_bits
@@ -195,12 +203,12 @@ def verify(
         parity, restored = measure(row.open(path), reference)
     except ValueError as error:
         reason = " ".join(str(error).split())
-        return Report(name, format, variant, job.metadata, failures=(reason,)), None
+        return Report(name, format, variant, metadata, failures=(reason,)), None
     report = Report(
         file=name,
         format=format,
         variant=variant,
-        metadata=job.metadata,
+        metadata=metadata,
         bytes=size_of(path),
         sha256=file_sha256(path),
         protocol=protocol,

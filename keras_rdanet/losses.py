@@ -50,6 +50,39 @@ def edge(target, restored, epsilon=1e-3):
     return charbonnier(laplacian(target), laplacian(restored), epsilon)
 
 
+@keras.saving.register_keras_serializable(package="keras_rdanet")
+class Charbonnier(keras.losses.Loss):
+    """The Charbonnier loss, a smooth mean absolute error.
+
+    Args:
+        epsilon: Difference, on the scale of images in `[0, 1]`, below which
+            the loss is nearly quadratic.
+
+    Input: targets and predictions `(B, H, W, C)`, float32 in `[0, 1]`.
+
+    Reference:
+        Charbonnier et al., Two deterministic half-quadratic regularization
+        algorithms for computed imaging, 1994; MPRNet, 2021, equation 4.
+
+    Example:
+        >>> import numpy as np
+        >>> import keras_rdanet as kr
+        >>> black, gray = np.zeros((1, 8, 8, 3)), np.full((1, 8, 8, 3), 0.5)
+        >>> round(float(kr.losses.Charbonnier()(black, gray)), 4)
+        0.5
+    """
+
+    def __init__(self, epsilon=1e-3, name="charbonnier", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.epsilon = epsilon
+
+    def call(self, y_true, y_pred):
+        return ops.mean(charbonnier(y_true, y_pred, self.epsilon), axis=-1)
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
 _PIXEL = {
     "mse": lambda target, restored: ops.square(restored - target),
     "l1": lambda target, restored: ops.abs(restored - target),

@@ -25,12 +25,12 @@ ORDER = [
     | {
         f"inference.{name}" for name in ("image_function", "tiling", "self_ensemble", "noise_level")
     },
-    {"tasks", "runtimes", "weights"},
+    {"tasks", "runtimes", "weights", "degradations"},
     {"models", "data", "config"},
     {"inference"},
     {"evaluation"},
     {"training", "export"},
-    {"api", "cli", "__main__"},
+    {"api", "cli", "registration", "__main__"},
 ]
 RANK = {part: rank for rank, parts in enumerate(ORDER) for part in parts}
 

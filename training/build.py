@@ -1,6 +1,7 @@
 """From the options of a run to its parts."""
 
 import functools
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -177,7 +178,7 @@ def build_batches(
     opened = [(open_source(images, model.scale), task) for images, task in parts]
 
     def phase_batches(index, phase, done):
-        _check_patches(phase.patch_size, model, [task for _, task in opened])
+        check_patches(phase.patch_size, model, [task for _, task in opened])
         sizes = [mix.patches(phase.batch_size) for mix in config.mix]
         sizes = [phase.batch_size - sum(sizes), *sizes]
         made = [
@@ -217,10 +218,15 @@ def build_batches(
         dataset = tf.data.Dataset.zip(steps, dataset).map(
             mixup(config.mixup.alpha, config.mixup.from_step, config.seed)
         )
-    return dataset.map(lambda degraded, target: (degraded, _targets(model, target))).prefetch(2)
+    return dataset.map(lambda degraded, target: (degraded, model.targets(target))).prefetch(2)
 
 
-def _check_patches(patch_size, model, tasks):
+def check_patches(patch_size: int, model: RestorationModel, tasks: Sequence[Task | None]) -> None:
+    """Refuse patches of a size that the network or a task does not take.
+
+    Raises:
+        ValueError: naming the sizes that are taken.
+    """
     side = model.multiple * model.scale
     if patch_size % side or patch_size < model.min_size * model.scale:
         raise ValueError(
@@ -236,7 +242,3 @@ def _joined(*batches):
     """One batch of the patches of all."""
     degraded, targets = zip(*batches, strict=True)
     return tf.concat(degraded, axis=0), tf.concat(targets, axis=0)
-
-
-def _targets(model, target):
-    return dict.fromkeys(model.stages, target) if model.stages else target

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -99,9 +100,9 @@ class Result:
 
 
 def open_identified(
-    model: str | Path, *, precision: str | None = None, channels: int | None = None
+    model: Any, *, precision: str | None = None, channels: int | None = None
 ) -> tuple[ImageFunction, dict]:
-    """Open a model by name or path under the name that reports should have.
+    """Open a model under the name that reports should have.
 
     Args:
         model, precision, channels: As in `inference.open.open_model`.
@@ -113,7 +114,9 @@ def open_identified(
     """
     function = open_model(model, precision=precision, channels=channels)
     origin = function.origin or Origin(function.name)
-    name = Path(model).name if is_file(model) else origin.name
+    name = function.name
+    if isinstance(model, str | Path):
+        name = Path(model).name if is_file(model) else origin.name
     details = {"sha256": origin.sha256, "output": "last stage"}
     return dataclasses.replace(function, name=name), details
 

@@ -285,7 +285,8 @@ def _naming(name: str) -> Iterator[None]:
         reason = error.strerror or f"damaged or cut short ({error})"
         raise PictureError(f"{name}: {reason}") from error
     except Exception as error:  # decoders raise anything on damaged bytes
-        raise PictureError(f"{name}: damaged or cut short ({error})") from error
+        reason = " ".join(str(error).split())
+        raise PictureError(f"{name}: damaged or cut short ({reason})") from error
 
 
 def _why_no_file(path: Path) -> str:

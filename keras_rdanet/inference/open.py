@@ -79,7 +79,7 @@ def is_export(model: Any) -> bool:
     Raises:
         As `is_file`.
     """
-    return is_file(model) and _kind(Path(model)) != ".safetensors"
+    return is_file(model) and OPENERS[_kind(Path(model))] is not _open_weights
 
 
 def family_members(name: Any) -> tuple[str, str] | None:
@@ -141,6 +141,7 @@ def _networks():
 # Kind of file -> what opens it: takes the path and the precision, which may be None.
 OPENERS: dict[str, Callable[[Path, str | None], ImageFunction]] = {
     ".safetensors": _open_weights,
+    ".keras": _open_weights,
     ".tflite": _open_tflite,
     ".onnx": _open_onnx,
     SAVED_MODEL: _open_saved_model,

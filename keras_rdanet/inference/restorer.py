@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import threading
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import Picture, to_float, to_samples
@@ -18,6 +20,7 @@ from keras_rdanet.image.metadata import enlarged
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.mosaic import PATTERNS, check_pattern, from_rggb, spread
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
+from keras_rdanet.inference.pillow import from_pillow, to_pillow
 from keras_rdanet.inference.self_ensemble import self_ensemble
 from keras_rdanet.inference.tiling import check_tile, choose_tile, restore_tiled
 from keras_rdanet.profiling import available_memory
@@ -26,6 +29,9 @@ from keras_rdanet.weights import catalogue
 PRECISIONS = ("auto", "float32", "bfloat16")
 # What networks that demosaic call their task.
 MOSAIC_TASK = "bayer_mosaic"
+
+# Floats of 0-255 have a greater mean, and images in [0, 1] a smaller one, noise included.
+_BRIGHTEST_MEAN = 1.5
 
 logger = logging.getLogger(__name__)
 
@@ -101,29 +107,51 @@ class Restorer:
         self._computing = threading.Lock()
         self._max_tile_pixels: int | None = None
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: Any) -> Any:
         """Restore one image or a batch of images.
 
         Args:
-            image: `(H, W)`, `(H, W, C)` or `(N, H, W, C)`, C 1 or 3 (RGB),
-                float, nominally in `[0, 1]`; values outside are kept.
+            image: `(H, W)`, `(H, W, C)` or `(N, H, W, C)`, C 1 or 3 (RGB):
+                floats, nominally in `[0, 1]`, where values outside are kept,
+                uint8 in 0-255 or uint16 in 0-65535; or a PIL image.
 
         Returns:
-            The restored image, float32, not clipped; same shape (height and
+            The restored image with the shape of the given one (height and
             width times the scale of a super-resolution model; three channels
-            from a mosaic).
+            from a mosaic): float32 and not clipped for floats; uint8 or uint16,
+            rounded and clipped, for those; a PIL image, with the same alpha
+            channel, for a PIL image.
 
         Raises:
-            ValueError: if the shape does not fit, or a value is not finite.
-            TypeError: if the image is not made of floats.
+            ValueError: if the shape does not fit, a value is not finite, or a
+                PIL image has another mode.
+            TypeError: if the image is made of something else.
+
+        Example:
+            >>> import numpy as np
+            >>> import keras_rdanet as kr
+            >>> restore = kr.Restorer("tsp_rdanet_tiny_rgb")
+            >>> noisy = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+            >>> clean = restore(noisy)
+            >>> clean.shape, clean.dtype
+            ((32, 48, 3), dtype('uint8'))
         """
+        if isinstance(image, Image.Image):
+            return to_pillow(self.picture(from_pillow(image)), like=image)
         image = np.asarray(image)
-        if image.dtype.kind != "f":
+        if image.dtype.kind == "f":
+            image = image.astype(np.float32, copy=False)
+            if image.size > 0 and _BRIGHTEST_MEAN < image.mean() < math.inf:
+                warnings.warn(
+                    f"These floats are {image.mean():.0f} on average, but images have values in "
+                    "[0, 1]: divide by 255 (for 8 bits), or give the integers themselves.",
+                    stacklevel=2,
+                )
+        elif image.dtype not in (np.uint8, np.uint16):
             raise TypeError(
-                f"`image` must be float32 in [0, 1], got {image.dtype}; divide integers by their "
-                "largest value, or restore a whole `Picture` with `Restorer.picture`."
+                f"`image` must be floats in [0, 1], uint8, uint16 or a PIL image, got "
+                f"{image.dtype}."
             )
-        image = image.astype(np.float32, copy=False)
         if image.ndim == 2 and image.size > 0:
             restored = self._restore(image[..., None])
             return restored if self.mosaic else restored[..., 0]

@@ -1,14 +1,33 @@
 """What all networks share."""
 
-from dataclasses import replace
-from typing import Literal
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from keras_rdanet.inference.image_function import ImageFunction, traits
 from keras_rdanet.layers.native import native_forms
+from keras_rdanet.weights import catalogue
 from keras_rdanet.weights.origin import Origin
+
+
+@contextlib.contextmanager
+def _channels_last() -> Iterator[None]:
+    """Make layers for NHWC images, whatever the global `image_data_format` is."""
+    before = keras.config.image_data_format()
+    if before == "channels_last":
+        yield
+        return
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(before)
 
 
 class RestorationModel(keras.Model):
@@ -19,6 +38,8 @@ class RestorationModel(keras.Model):
 
     Attributes:
         PRESETS: Preset name -> constructor arguments.
+        SMALL: Constructor arguments of the smallest network of the class that
+            shows everything; tests use it.
         AS_PUBLISHED: Arguments of the original code, where presets may differ.
         support, radius, multiple, min_size, scale: See `ImageFunction`.
         bytes_per_pixel: Working memory for an input pixel in float32, measured.
@@ -27,6 +48,7 @@ class RestorationModel(keras.Model):
     """
 
     PRESETS: dict[str, dict] = {}
+    SMALL: dict = {}
     AS_PUBLISHED: dict = {}
     support: Literal["local", "global_pool", "nonlocal"] = "local"
     radius: int | None = None
@@ -37,13 +59,55 @@ class RestorationModel(keras.Model):
     channels: int
     origin: Origin | None = None
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        construct = cls.__init__
+
+        @functools.wraps(construct)
+        def __init__(self, *args, **kwargs):
+            with _channels_last():
+                construct(self, *args, **kwargs)
+
+        # Keras tells models that are made by inputs and outputs from ours by the signature.
+        vars(__init__)["__signature__"] = inspect.signature(construct)
+        cls.__init__ = __init__  # type: ignore[method-assign]
+
     @classmethod
-    def from_preset(cls, name, **overrides):
-        """Build the configuration `name`, with some arguments replaced.
+    def from_preset(cls, name: str, *, load_weights: bool = True, **overrides):
+        """Make the network of a preset, with trained weights where they ship.
+
+        Args:
+            name: One of `PRESETS`, with or without the tag of its weights.
+            load_weights: Whether to load the trained weights; a preset without
+                any comes with fresh ones either way.
+            **overrides: Replace arguments of the preset.
 
         Raises:
-            ValueError: if the class has no such preset or argument.
+            ValueError: if the class has no such preset or argument, there are
+                no weights of that tag, or an override makes a network that
+                the weights do not fit.
+            OSError: if the weights cannot be read.
         """
+        preset = name.partition(".")[0]
+        model = cls._fresh(preset, overrides)
+        entry = catalogue.find(name) if load_weights else None
+        if entry is None:
+            if load_weights and name != preset:
+                raise ValueError(
+                    f"No weights called {name!r} ship with the package; take {preset!r}."
+                )
+            return model
+        if model.origin.overrides != entry.overrides:
+            raise ValueError(
+                f"The weights {entry.name} are those of {preset} without {sorted(overrides)}; "
+                "take the preset as it is, or `load_weights=False` for a fresh network."
+            )
+        catalogue.load_weights(model, entry)
+        return model
+
+    @classmethod
+    def _fresh(cls, name, overrides):
+        """The network of a preset with fresh weights and an origin."""
         if name not in cls.PRESETS:
             raise ValueError(
                 f"{cls.__name__} has no preset {name!r}; known: {sorted(cls.PRESETS)}."
@@ -57,10 +121,62 @@ class RestorationModel(keras.Model):
         model.origin = Origin(name, differing)
         return model
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor, and what the network is."""
+        config = super().get_config()
+        return config if self.origin is None else {**config, "origin": asdict(self.origin)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Make the network that `get_config` is of."""
+        config = dict(config)
+        origin = config.pop("origin", None)
+        model = super().from_config(config, custom_objects)
+        model.origin = origin and Origin(**origin)
+        return model
+
     @property
     def stages(self):
         """Names of the supervised outputs, last one last; empty for a single output."""
         return list(self.output) if isinstance(self.output, dict) else []
+
+    def targets(self, target):
+        """Return `target` in the structure of the output: once for each supervised stage."""
+        return dict.fromkeys(self.stages, target) if self.stages else target
+
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, **options):
+        """Configure training as `keras.Model.compile` does; stages share a single loss.
+
+        Args:
+            optimizer: As in Keras.
+            loss: As in Keras; one loss of a network that supervises several
+                stages is computed on each of them, and they are added.
+            loss_weights: As in Keras.
+            metrics: As in Keras; a list of metrics watches the last stage.
+            **options: The other arguments of `keras.Model.compile`.
+        """
+        if self.stages and isinstance(loss, str | Callable):
+            loss = dict.fromkeys(self.stages, loss)
+        if self.stages and isinstance(metrics, list | tuple):
+            metrics = {self.stages[-1]: list(metrics)}
+        super().compile(optimizer, loss, loss_weights, metrics, **options)
+
+    def compile_from_config(self, config):
+        """Compile a network that is loaded from a `.keras` file as it was when saved."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def quantize(self, *args, **kwargs):
+        """Refuse: networks are quantized when they are exported.
+
+        Raises:
+            ValueError: always; it names what to call instead.
+        """
+        raise ValueError(
+            "Networks are quantized when they are exported: keras_rdanet.export(model, folder, "
+            "variants=['int8'], calibration='photos/')."
+        )
 
     def make_train_function(self, force=False):
         """Make what runs a step of training, after which the weights are in no file."""
@@ -72,6 +188,9 @@ class RestorationModel(keras.Model):
 
     def image_function(self, name=None):
         """This network as a function on NumPy batches; the last stage is the result.
+
+        Args:
+            name: What reports call it; by default its weights, or its preset.
 
         Returns:
             An `ImageFunction` that computes in this model's precision.
@@ -85,7 +204,7 @@ class RestorationModel(keras.Model):
 
         return ImageFunction(
             function=restore,
-            name=name or self.name,
+            name=name or (self.origin.name if self.origin else self.name),
             precision=self.dtype_policy.compute_dtype,
             origin=self.origin,
             **traits(self),

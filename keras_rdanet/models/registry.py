@@ -1,13 +1,20 @@
 """From names to networks."""
 
+import contextlib
 import importlib
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import keras
 
+from keras_rdanet.files import file_sha256
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.models.base import RestorationModel
 from keras_rdanet.weights import catalogue, store
+from keras_rdanet.weights.origin import Origin
 
 # Preset -> its class; literal, so that listing presets builds nothing.
 PRESETS = {
@@ -58,43 +65,59 @@ def network(name: str) -> type[RestorationModel]:
     return getattr(importlib.import_module(module), class_name)
 
 
-def build(name: str, *, precision: str = "float32", **overrides) -> RestorationModel:
-    """A network of the preset `name`, freshly initialised.
+def build(
+    name: str, *, precision: str | None = "float32", load_weights: bool = False, **overrides
+) -> RestorationModel:
+    """A network of the preset `name`, freshly initialised unless `load_weights`.
 
     Args:
-        name: One of `PRESETS`.
+        name: One of `PRESETS`, with or without the tag of its weights.
         precision: `"float32"`, or `"bfloat16"` / `"float16"` for mixed
-            precision with float32 weights.
+            precision with float32 weights; `None` for Keras' global dtype policy.
+        load_weights: Whether to load trained weights where they ship.
         **overrides: Replace arguments of the preset.
 
     Raises:
         ValueError: if the name, the precision or an override is unknown.
     """
-    made_by = network(name)
+    made_by = network(name.partition(".")[0])
+    with _policy(precision):
+        return made_by.from_preset(name, load_weights=load_weights, **overrides)
+
+
+@contextlib.contextmanager
+def _policy(precision: str | None) -> Iterator[None]:
+    """Make layers, which take the policy in force when they are made, for a precision."""
+    if precision is None:
+        yield
+        return
     if precision not in POLICIES:
         raise ValueError(f"`precision` must be one of {sorted(POLICIES)}, got {precision!r}.")
-    # Layers take the policy in force when they are made.
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(POLICIES[precision])
     try:
-        return made_by.from_preset(name, **overrides)
+        yield
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def load(name: str | Path, *, precision: str = "float32") -> RestorationModel:
+def load(name: str | Path, *, precision: str | None = "float32") -> RestorationModel:
     """A trained network.
 
     Args:
         name: A name in the catalogue, with or without its tag, or the path
-            of a `.safetensors` file written by this package. The
-            architecture is always one of our presets, never taken from a file.
+            of a `.safetensors` file written by this package, or of a `.keras`
+            file of one of our networks. The architecture is always one of our
+            classes, never taken from a file, and no code in a file is run.
         precision: As in `build`.
 
     Raises:
-        ValueError: if the name is unknown or the file does not fit its preset.
+        ValueError: if the name is unknown, or the file is damaged, of another
+            network or does not fit its preset.
         OSError: if the file cannot be read.
     """
+    if str(name).endswith(".keras"):
+        return _load_keras(Path(name), precision)
     if str(name).endswith(".safetensors"):
         origin = catalogue.origin_of(name)
         model = build(origin.preset, precision=precision, **origin.overrides)
@@ -105,6 +128,60 @@ def load(name: str | Path, *, precision: str = "float32") -> RestorationModel:
     model = build(entry.preset, precision=precision, **entry.overrides)
     catalogue.load_weights(model, entry)
     return model
+
+
+def _load_keras(path: Path, precision: str | None) -> RestorationModel:
+    """A network of ours from a `.keras` file, of which only arguments and arrays are used."""
+    made_by, arguments = _read_config(path)
+    origin = arguments.pop("origin", None) or _closest_preset(made_by, arguments)
+    with _policy(precision):
+        try:
+            model = made_by(**arguments)
+            model.load_weights(path)
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(f"{path} is damaged or of another version: {error}") from error
+    known = {field.name for field in fields(Origin)}
+    facts = {key: value for key, value in origin.items() if key in known}
+    model.origin = Origin(**{**facts, "weights": path.name, "sha256": file_sha256(path)})
+    return model
+
+
+def _read_config(path: Path) -> tuple[type[RestorationModel], dict]:
+    """The class and the arguments of the network in a `.keras` file."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
+            config = json.loads(file.read(store.MAX_HEADER_BYTES))
+        package, _, class_name = config["registered_name"].partition(">")
+        arguments = dict(config["config"])
+    except (zipfile.BadZipFile, LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or no .keras file.") from error
+    classes = {network(name).__name__: network(name) for name in PRESETS}
+    if package != "keras_rdanet" or class_name not in classes:
+        raise ValueError(
+            f"{path} holds a {class_name or package}, not one of our networks "
+            f"({', '.join(classes)}); open it with `keras.saving.load_model`."
+        )
+    for own in ("trainable", "dtype"):  # of this process, not of the file
+        arguments.pop(own, None)
+    made_by = classes[class_name]
+    known = {*next(iter(made_by.PRESETS.values())), "initialization", "name", "origin"}
+    if unknown := sorted(arguments.keys() - known):
+        raise ValueError(f"{path} is damaged or of another version: {class_name} has no {unknown}.")
+    origin = arguments.get("origin")
+    store.check_overrides({k: v for k, v in arguments.items() if k != "origin"}, path)
+    if origin is not None and not (isinstance(origin, dict) and origin.get("preset") in PRESETS):
+        raise ValueError(f"{path} is damaged: it does not name one of our presets.")
+    return made_by, arguments
+
+
+def _closest_preset(made_by: type[RestorationModel], arguments: dict) -> dict:
+    """The preset that differs least from some arguments, and where they differ."""
+    differing = {
+        name: {k: arguments[k] for k in preset if arguments.get(k, preset[k]) != preset[k]}
+        for name, preset in made_by.PRESETS.items()
+    }
+    preset = min(differing, key=lambda name: len(differing[name]))
+    return {"preset": preset, "overrides": differing[preset]}
 
 
 def image_function(name: str | Path, precision: str | None = None) -> ImageFunction:

@@ -107,12 +107,19 @@ def resolve(name: str, folder: Path = FOLDER) -> Entry:
     Raises:
         ValueError: if there are none; lists the known names.
     """
-    entries = list_models(folder)
-    for entry in entries:
+    entry = find(name, folder)
+    if entry is None:
+        known = ", ".join(one.name for one in list_models(folder)) or "none in this version"
+        raise ValueError(f"No weights called {name!r} ship with the package; known: {known}.")
+    return entry
+
+
+def find(name: str, folder: Path = FOLDER) -> Entry | None:
+    """As `resolve`, but `None` if there are no such weights."""
+    for entry in list_models(folder):
         if name == entry.name or (name == entry.preset and entry.default):
             return entry
-    known = ", ".join(entry.name for entry in entries) or "none in this version"
-    raise ValueError(f"No weights called {name!r} ship with the package; known: {known}.")
+    return None
 
 
 def path(entry: Entry, folder: Path = FOLDER) -> Path:

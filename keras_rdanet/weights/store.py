@@ -6,6 +6,7 @@ own presets, never from anything else in the file.
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,7 +33,7 @@ _TASKS_IN_PROSE = {
 _NAMES = {"F32": "float32", "F16": "float16"}  # safetensors' names of the dtypes
 
 
-def save_weights(model, path, *, metadata: Mapping, dtype: str = "float32") -> None:
+def save_weights(model, path, *, metadata: Mapping | None = None, dtype: str = "float32") -> None:
     """Write the weights of a Keras model, whole or not at all.
 
     Args:
@@ -41,7 +42,7 @@ def save_weights(model, path, *, metadata: Mapping, dtype: str = "float32") -> N
         metadata: JSON-able; `"preset"` names the preset that rebuilds the
             network and `"overrides"`, `{}` if absent, what differs from it;
             `"task"` is an identifier of `keras_rdanet.tasks.registry`, prose
-            belongs into `"description"`.
+            belongs into `"description"`. By default what `describe` says.
         dtype: `"float32"`, or `"float16"` for half the size.
 
     Raises:
@@ -49,9 +50,28 @@ def save_weights(model, path, *, metadata: Mapping, dtype: str = "float32") -> N
             there is no such task.
         OSError: if the file cannot be written.
     """
+    if metadata is None:
+        metadata = describe(model)
     write_tensors(
         path, {name: v.numpy() for name, v in variables_by_path(model).items()}, metadata, dtype
     )
+
+
+def describe(model) -> dict:
+    """Say what a network is, as the metadata of a file of its weights.
+
+    Raises:
+        ValueError: if it was made by its class, so that nothing says its preset.
+    """
+    if model.origin is None:
+        raise ValueError(
+            f"{model.name} was made by its class, so nothing says how to make it again; make it "
+            "with `keras_rdanet.create_model`, or give `metadata` with the `preset`."
+        )
+    facts = asdict(model.origin)
+    for key in ("weights", "sha256"):  # of the file that it was read from
+        del facts[key]
+    return {key: value for key, value in facts.items() if value is not None}
 
 
 def load_weights(model, path, *, sha256: str | None = None) -> None:
@@ -92,7 +112,7 @@ def write_tensors(
             for name, array in tensors.items()
         }
     _check_finite(stored, f"the weights to be written as {dtype}")
-    _check_overrides(metadata.get("overrides", {}), path)
+    check_overrides(metadata.get("overrides", {}), path)
     created = {name: version(name) for name in ("keras-rdanet", "keras", "numpy", "safetensors")}
     header = {
         "format_version": FORMAT_VERSION,
@@ -163,7 +183,7 @@ def read_metadata(path) -> dict:
             f"{path} does not say which preset it belongs to in format {FORMAT_VERSION}; "
             "`keras-rdanet convert` makes such a file from a checkpoint of the original code."
         )
-    _check_overrides(metadata["overrides"], path)
+    check_overrides(metadata["overrides"], path)
     return {**metadata, **told_apart(metadata.get("task"), metadata.get("description"))}
 
 
@@ -230,7 +250,13 @@ def _header(path):
     return entries, metadata
 
 
-def _check_overrides(overrides, path):
+def check_overrides(overrides: Mapping, path) -> None:
+    """Refuse arguments of a network that no preset has, such as a huge width.
+
+    Raises:
+        ValueError: if a value is neither text nor a number up to `MAX_OVERRIDE`,
+            nor a list of them.
+    """
     for name, value in overrides.items():
         for item in value if isinstance(value, list | tuple) else [value]:
             number = isinstance(item, int | float)

@@ -57,7 +57,7 @@ def test_other_floats_are_accepted():
 @pytest.mark.parametrize(
     ("image", "error", "message"),
     [
-        (np.zeros((4, 4, 3), np.uint8), TypeError, "got uint8; divide"),
+        (np.zeros((4, 4, 3), np.int32), TypeError, "got int32"),
         (np.zeros((4, 4), bool), TypeError, "got bool"),
         (None, TypeError, "got object"),
         (np.zeros((4, 4, 4), np.float32), ValueError, r"shape \(4, 4, 4\)"),
@@ -207,6 +207,61 @@ def test_an_enlarging_network_has_no_strength(strength):
     ):
         with pytest.raises(ValueError, match="double enlarges 2 times; only strength 1"):
             restoring(Restorer(doubling(), strength=strength))
+
+
+# --- arrays of integers and PIL images
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(9, 8), (9, 8, 3), (2, 9, 8, 1)])
+def test_integers_come_back_as_they_are_rounded_and_clipped(dtype, shape):
+    white = np.iinfo(dtype).max
+    image = np.random.default_rng(0).integers(0, white, shape, dtype, endpoint=True)
+    double = ImageFunction(
+        lambda images: 2 * images - 0.25, shape[-1] if len(shape) > 2 else 1, "double"
+    )
+    restored = Restorer(double)(image)
+    expected = np.clip(np.rint(2 * image.astype(float) - 0.25 * white), 0, white)
+    assert (restored.dtype, restored.shape) == (dtype, shape)
+    assert np.abs(restored - expected).max() <= (dtype == np.uint16)  # float32 has 24 bits
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "I;16", "P", "RGB", "RGBA"])
+def test_a_pil_image_comes_back_as_one(mode):
+    samples = np.random.default_rng(0).integers(0, 256, (9, 8, 4), np.uint8)
+    image = Image.fromarray(samples if "A" in mode else samples[..., :3])
+    image = image.convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    image.info = {"dpi": (72, 72), "comment": "any"}
+    restored = Restorer(identity(3))(image)
+    expected = {"1": "L", "P": "RGB"}.get(mode, mode)
+    assert (restored.mode, restored.size) == (expected, (8, 9))
+    np.testing.assert_array_equal(np.asarray(restored), np.asarray(image.convert(expected)))
+    assert restored.info == {"dpi": (72, 72)}
+
+
+def test_the_alpha_channel_of_a_pil_image_stays_and_hides_what_it_hid():
+    samples = np.random.default_rng(0).integers(0, 256, (9, 8, 4), np.uint8)
+    samples[..., 3] = np.arange(8) * 30
+    dark = ImageFunction(lambda images: 0 * images, 3, "dark")
+    restored = np.asarray(Restorer(dark)(Image.fromarray(samples)))
+    np.testing.assert_array_equal(restored[..., 3], samples[..., 3])
+    np.testing.assert_array_equal(restored[:, 0], samples[:, 0])
+    assert restored[:, 1:, :3].max() == 0
+
+
+def test_a_pil_image_of_another_mode_says_how_to_convert_it():
+    with pytest.raises(ValueError, match=r"got CMYK; `image\.convert\('RGB'\)`"):
+        Restorer(identity(3))(Image.new("CMYK", (4, 4)))
+
+
+def test_floats_of_0_to_255_are_warned_of_and_those_of_images_are_not(recwarn):
+    image = floats(8, 8, 3)
+    Restorer(identity(3))(image + 0.5 * np.random.default_rng(0).normal(size=image.shape))
+    assert not recwarn
+    with pytest.warns(UserWarning, match=r"divide by 255"):
+        Restorer(identity(3))(255 * image)
 
 
 # --- mosaics

@@ -1,0 +1,1 @@
+"""Former home of the degradations, which are tasks now: `keras_rdanet.tasks`."""
