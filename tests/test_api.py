@@ -71,6 +71,8 @@ def test_all_public_names_resolve_and_are_listed():
         kr.restor  # noqa: B018
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_quickstart_runs_on_small_pictures(workplace):
     model = registry.build("panet_rgb")
     store.save_weights(model, "ours.safetensors")

@@ -27,6 +27,8 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_block_of_python_runs_in_order(workplace):
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     code = "\n".join(blocks)
