@@ -2,7 +2,7 @@
 
     python acceptance/networks.py TRAIN HELD_OUT [--golden FOLDER] [--only networks/task]...
 
-TRAIN and HELD_OUT are folders of clean colour pictures, none in both. Every config under
+TRAIN and HELD_OUT are folders of clean color images, none in both. Every config under
 configs/ is run for a few steps with a small network: killed after its first checkpoint,
 resumed, scored on crops of HELD_OUT and used on a photo of odd size. What is done is kept in
 runs/networks and not done again. Writes results/networks.json too; exits 1 if a cell is red.
@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -41,7 +41,7 @@ RUNS = ROOT / "runs" / "networks"
 CHECKS = ("config", "parameters", "train", "resume", "evaluate", "restore", "tiling")
 CROP, TILE, PHOTO = 96, 64, (133, 107)
 
-# Of the published code or paper; the other presets have no published count.
+# Parameters of the published code or paper; the other presets have no published count.
 PARAMETERS = {
     "tsp_rdanet_gray": 2_845_924,
     "tsp_rdanet_rgb": 2_848_228,
@@ -68,23 +68,23 @@ GOLDEN = {
     "panet": ("panet", "paedsr", "pyramid_attention", "bicubic_resize", "chop"),
 }
 NOTES = f"""\
-Every row is a real run of `keras-rdanet train` on the row's config, made short: the network and
-the run are reduced as the last two columns say, nothing else is changed but rate, folders and how
-long averages of weights remember. Sets of pairs (SIDD, GoPro, RealSR, Rain13k) are stand-ins made
-here, in the folders of the public set.
+Every row is a real run of `keras-rdanet train` on the row's config, made short: the network is the
+small one of its class, and the last two columns say how network and run are reduced. Apart from
+that, only the learning rate, the folders and the decay of averaged weights are changed. Sets of
+pairs (SIDD, GoPro, RealSR, Rain13k) are stand-ins made here, in the folders of the public set.
 
 - **parity**: golden files of the original code that the network and its operators reproduce within
   1e-4 of the range, and the largest error.
-- **parameters** of the preset, all of it: equal to the published count where there is one; DANet is
-  within 2 % of its paper.
+- **parameters**: the count of the whole preset, equal to the published count where there is one;
+  DANet is within 2 % of its paper.
 - **train**: the mean loss of the first and the last part of the run, which goes down.
 - **resume**: the run is killed with `kill -9` after its first checkpoint and resumed to its end.
 - **evaluate**: `keras-rdanet evaluate` on held-out crops of {CROP}x{CROP}: degraded (of
   super-resolution: bicubic) and restored in dB; the network has to be better.
 - **restore**: `keras-rdanet restore --tile {TILE}` of a photo of {PHOTO[1]}x{PHOTO[0]} pixels.
-- **tiling**: `local` with the radius stated by the preset; that stated by the reduced network
-  equals what its gradient shows. `global_pool` and `nonlocal` see the whole tile, by the gradient
-  as well: only these give other results tile by tile."""
+- **tiling**: a `local` network states the radius of its receptive field; for the reduced network
+  it equals what the gradient shows. The gradient of `global_pool` and `nonlocal` networks reaches
+  the whole tile: only these give other results tile by tile."""
 
 
 @dataclass(frozen=True)
@@ -92,46 +92,35 @@ class Short:
     """How a run is made short.
 
     Args:
-        overrides: Arguments of the network.
-        steps: Of the run.
-        patch_size: Of the degraded patches.
-        batch_size: Patches of a step.
-        peak: Highest rate.
+        steps: Number of steps of the run.
+        patch_size: Height and width of the degraded patches.
+        batch_size: Number of patches in a step.
+        peak: Highest learning rate.
     """
 
-    overrides: dict = field(default_factory=dict)
     steps: int = 240
     patch_size: int = 24
     batch_size: int = 8
     peak: float = 2.0e-3
 
 
-RDN = {"num_blocks": 2, "num_layers": 3, "filters": 16, "growth_rate": 16}
-MPRNET = {"filters": 12, "unet_growth": 4, "orsnet_growth": 4, "num_blocks": 1}
 # The first that begins a config's `network/task` counts.
 SHORT = {
-    "tsp_rdanet/": Short({"filters": 8, "image_residual": True}),
-    "rdn/jpeg": Short(RDN, 1200),
-    "rdn/x2": Short(RDN, 4800),
-    "rdn/x3": Short(RDN, 3200),
-    "rdn/x": Short(RDN, 1600),
-    "rdn/": Short(RDN, 400),
-    "mprnet/deblur": Short(MPRNET, 4000, 64, 2),
-    "mprnet/": Short(MPRNET, 320, 32, 4),
-    "danet/": Short(
-        {
-            "filters": [12, 16, 20],
-            "encoder_blocks": 1,
-            "decoder_blocks": 1,
-            "state": 8,
-            "num_convs": 1,
-            "reduction": 4,
-        }
-    ),
-    "panet/x": Short({"filters": 32, "num_blocks": 2, "reduction": 4}, 1600, 16),
-    "panet/jpeg": Short({"filters": 16, "num_blocks": 4}, 1200, 16),
-    "panet/": Short({"filters": 16, "num_blocks": 4}, 400, 16),
+    "tsp_rdanet/": Short(),
+    "rdn/jpeg": Short(1200),
+    "rdn/x2": Short(4800),
+    "rdn/x3": Short(3200),
+    "rdn/x": Short(1600),
+    "rdn/": Short(400),
+    "mprnet/deblur": Short(4000, 64, 2),
+    "mprnet/": Short(320, 32, 4),
+    "danet/": Short(),
+    "panet/x": Short(1600, 16),
+    "panet/jpeg": Short(1200, 16),
+    "panet/": Short(400, 16),
 }
+# What the task of a config decides about its network.
+OF_THE_TASK = ("channels", "scale", "predicts_noise")
 
 
 def short_for(name):
@@ -139,12 +128,25 @@ def short_for(name):
     return next(short for prefix, short in SHORT.items() if name.startswith(prefix))
 
 
+def small_overrides(preset):
+    """The arguments in which the small network of a preset differs from it."""
+    from keras_rdanet.models import registry
+
+    network = registry.network(preset)
+    published = network.PRESETS[preset]
+    return {
+        name: value
+        for name, value in network.SMALL.items()
+        if name not in OF_THE_TASK and value != published[name]
+    }
+
+
 class Red(Exception):
     """Why a cell is red."""
 
 
 def prepare(train, held_out, folder):
-    """Write clean crops, stand-ins for sets of pairs, and photos; return nothing."""
+    """Write clean crops, stand-ins for sets of pairs, and photos."""
     done = folder / "ready"
     if done.exists():
         return
@@ -223,13 +225,13 @@ def settings(config, short, folder, scale):
     phase = {"steps": short.steps, "patch_size": size, "batch_size": short.batch_size}
     changes = {
         **images,
-        "model.overrides": {**config.model.overrides, **short.overrides},
+        "model.overrides": {**config.model.overrides, **small_overrides(config.model.preset)},
         "data.phases": [phase],
         "data.crops_per_image": 4,
         "schedule": cosine,
         "checkpoint_steps": short.steps // 4,
         "precision": "float32",
-        # One that remembers a whole run of full length would remember the start of a short one.
+        # A decay for a whole run would keep the first weights of a short one in the average.
         "optimizer.ema": min(config.optimizer.ema, 0.9),
     }
     changes |= {f"mix.{i}.train": data / "train" for i in range(len(config.mix))}
@@ -380,7 +382,7 @@ class Row:
         return f"{size[1]}x{size[0]} in {time.perf_counter() - start:.1f} s"
 
     def tiling(self):
-        """What the gradient of one pixel of the result reaches."""
+        """The receptive field, by the gradient of one pixel of the result."""
         from keras_rdanet.models import registry
 
         reduced = registry.load(self.run / "weights.safetensors")
@@ -398,9 +400,9 @@ class Row:
 
 
 def reach(model, side):
-    """Which rows and columns of a random image the middle of the result depends on.
+    """Rows and columns of a random image that the middle of the result depends on.
 
-    Of super-resolution, all pixels that the middle pixel of the input is enlarged to.
+    With super-resolution, the middle is all pixels that the middle pixel is enlarged to.
     """
     import tensorflow as tf
 
@@ -461,7 +463,7 @@ def parity(folder):
 
 
 def key(path, short, inputs):
-    """What the result of a row depends on, apart from the code."""
+    """Hash of everything that the result of a row depends on, apart from the code."""
     text = path.read_text(encoding="utf-8") + repr(short) + inputs
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -478,10 +480,14 @@ def show(cells, name):
 @click.argument("train", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("held_out", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--golden", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--only", multiple=True, help="network/task; the others as they were written last.")
-@click.option("--fresh", is_flag=True, help="Forget what is done.")
-@click.option("--retry", is_flag=True, help="Check red cells again.")
-@click.option("--table", is_flag=True, help="Run nothing: only write the table of what is done.")
+@click.option(
+    "--only", multiple=True, help="Run this network/task only; keep the last results of the others."
+)
+@click.option("--fresh", is_flag=True, help="Run all checks again.")
+@click.option("--retry", is_flag=True, help="Run the failed checks again.")
+@click.option(
+    "--table", is_flag=True, help="Run nothing; only write the table of the results so far."
+)
 def main(train, held_out, golden, only, fresh, retry, table):
     """Write docs/networks.md."""
     rows = []
@@ -507,16 +513,16 @@ def main(train, held_out, golden, only, fresh, retry, table):
     matches = parity(golden) if golden else {}
     lines, results = [], []
     for path, short, cells in rows:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+        preset = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["preset"]
         own = matches.get(path.parent.name)
         cells = {"parity": own, **cells} if own else cells
         checks = (("parity",) if golden or written else ()) + CHECKS
-        overrides = " ".join(f"{k}={v}" for k, v in short.overrides.items())
+        overrides = " ".join(f"{k}={v}" for k, v in small_overrides(preset).items())
         reduced = f"{short.steps} steps of {short.batch_size} patches of {short.patch_size}²"
         lines.append(
             {
                 "config": f"`{path.parent.name}/{path.name}`",
-                "network": f"`{options['model']['preset']}`",
+                "network": f"`{preset}`",
                 **{check: show(cells, check) for check in checks if check != "config"},
                 "valid": show(cells, "config"),
                 "run": reduced,

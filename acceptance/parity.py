@@ -8,8 +8,8 @@ network or an operator (see `parity_operators.py`): its parameters are
 `mid/<name>`, all NCHW. One without holds results of losses, schedules and metrics,
 known by their names (see `parity_functions.py`).
 
-What there is no counterpart for is listed as `unknown`, and fails with `--strict` only:
-goldens of networks that are still to come may lie in the same folder.
+Outputs without a counterpart of ours are listed as `unknown`. They fail with `--strict` only,
+so that goldens of networks still to be written may lie in the same folder.
 """
 
 import importlib
@@ -450,7 +450,7 @@ def _record(checks):
 @click.command(help=__doc__.split("\n\n")[0])
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--record", is_flag=True, help="Write acceptance/results/parity.{json,md}.")
-@click.option("--strict", is_flag=True, help="Fail on what is unknown, too.")
+@click.option("--strict", is_flag=True, help="Fail on unknown models and outputs, too.")
 def main(folder, record, strict):
     """Print one line a comparison; exit 1 if any failed."""
     _use_exact_float32()

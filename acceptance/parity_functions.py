@@ -60,14 +60,14 @@ def _charbonnier(arrays, epsilon_squared, name):
 
 
 def _cosine(extra):
-    """The rate of each epoch of a run; the cosine is `extra` epochs longer than the rest of it."""
+    """The learning rate of each epoch; the cosine is `extra` epochs longer than the run."""
 
-    def rates(arrays, recipe):
+    def learning_rates(arrays, recipe):
         epochs = len(arrays[f"lr_per_epoch_{recipe}"])
         schedule = CosineWithWarmup(2.0e-4, 1.0e-6, warmup=3, period=epochs - 3 + extra)
         return schedule(np.arange(epochs))
 
-    return rates
+    return learning_rates
 
 
 def _noisy_gray_level(arrays, level, sigma, seed, color):

@@ -31,7 +31,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--config", "path", type=_FILE, default=CONFIG, help="A training config.")
 @click.option("--steps", default=15, show_default=True, help="Training steps to time.")
-@click.option("--seconds", default=10.0, show_default=True, help="How long to read batches.")
+@click.option("--seconds", default=10.0, show_default=True, help="Time for reading batches.")
 def main(images, path, steps, seconds):
     """Measure and write results/input_pipeline.json and .md."""
     load = os.getloadavg()[0]
@@ -87,7 +87,7 @@ def measure(config, phase, steps, seconds):
 
 
 def read(batches, seconds):
-    """Return how many batches a second can be read."""
+    """Return the number of batches read in a second."""
     iterator = iter(batches)
     next(iterator)
     start, count = time.perf_counter(), 0

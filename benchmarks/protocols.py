@@ -1,4 +1,4 @@
-"""Check the evaluation protocols: what degraded images score, beside what papers state.
+"""Check the evaluation protocols: scores of degraded images beside those of the papers.
 
     python benchmarks/protocols.py --data FOLDER_WITH_THE_SETS
 
@@ -65,7 +65,7 @@ def measure(source, task, channels, published, paper):
 )
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where to write.")
 def main(data, results):
-    """Check the evaluation protocols: what degraded images score, beside what papers state."""
+    """Check the evaluation protocols: scores of degraded images beside those of the papers."""
     rows = [
         {"data": name, **measure(folder(data / name, recursive=False), *what)}
         for name, *what in PUBLISHED

@@ -1,4 +1,4 @@
-"""Measure how far a killed and resumed run ends from one that was left alone.
+"""Measure the difference between a killed and resumed run and an uninterrupted one.
 
     python benchmarks/resume.py
 
@@ -52,7 +52,7 @@ def difference(one, other):
 
 
 def measure(folder, xla):
-    """Train in one go and in two; return how far the files of the two runs are apart."""
+    """Train without and with an interruption; return the difference of their files."""
     config = folder / f"xla_{xla}.yaml"
     data = {**CONFIG["data"], "train": str(folder / "images")}
     config.write_text(json.dumps({**CONFIG, "data": data, "xla": xla}), encoding="utf-8")
@@ -84,7 +84,7 @@ def measure(folder, xla):
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), default=RESULTS)
 def main(output):
-    """Measure how far a killed and resumed run ends from one that was left alone."""
+    """Measure the difference between a killed and resumed run and an uninterrupted one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "images").mkdir()

@@ -1,4 +1,4 @@
-"""Score the shipped weights, and what people already have, on the usual test sets.
+"""Score the shipped weights and the classical methods on the usual test sets.
 
     python benchmarks/scores.py --data FOLDER_WITH_THE_SETS
 
@@ -127,13 +127,22 @@ def arrange(rows):
 @click.option("--model", "models", multiple=True, help="Default: all weights of the catalogue.")
 @click.option("--precision", "precisions", multiple=True, default=["float32"], show_default=True)
 @click.option("--baselines/--no-baselines", default=True, show_default=True)
-@click.option("--leave-out", multiple=True, metavar="METHOD", help="BM3D, which takes hours, say.")
-@click.option("--limit", type=click.IntRange(min=1), help="First N images; a trial, not recorded.")
-@click.option("--cached-only", is_flag=True, help="Write down what is measured; measure nothing.")
+@click.option(
+    "--leave-out",
+    multiple=True,
+    metavar="METHOD",
+    help="Leave out this method, such as BM3D, which takes hours.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Use the first N images only, as a trial; write nothing.",
+)
+@click.option("--cached-only", is_flag=True, help="Measure nothing; write the results so far.")
 @click.option("--cache", type=click.Path(path_type=Path), default="runs/scores", show_default=True)
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where to write.")
 def main(data, models, precisions, baselines, leave_out, limit, cached_only, cache, results):
-    """Score the shipped weights, and what people already have, on the usual test sets."""
+    """Score the shipped weights and the classical methods on the usual test sets."""
     names = models or [entry.name for entry in list_models()]
     opened = [open_identified(n, precision=p) for n in names for p in precisions]
     rows: dict[str, list] = {}

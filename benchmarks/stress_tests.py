@@ -1,4 +1,4 @@
-"""Run networks over the pictures that networks fail on.
+"""Run networks on pictures that networks often fail on.
 
     python benchmarks/stress_tests.py --all
     python benchmarks/stress_tests.py --model NAME --model FILE
@@ -71,7 +71,7 @@ def line(row):
 @click.option("--all", "every", is_flag=True, help="All weights that ship with the package.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where to write.")
 def main(models, every, results):
-    """Run networks over the pictures that networks fail on."""
+    """Run networks on pictures that networks often fail on."""
     models = [*models, *(entry.name for entry in list_models() if every)]
     if not models:
         raise click.UsageError("Give --model, or --all where weights ship with the package.")

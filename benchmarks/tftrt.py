@@ -144,7 +144,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("saved_model", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder of clean pictures")
-    parser.add_argument("--sigma", type=float, default=25, help="of the noise, in levels of 255")
+    parser.add_argument(
+        "--sigma", type=float, default=25, help="noise level, in gray levels of 255"
+    )
     parser.add_argument("--tile", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--output", type=Path, default=RESULTS)

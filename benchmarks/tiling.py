@@ -1,4 +1,4 @@
-"""Measure what tiling costs a network that pools over its input.
+"""Measure the effect of tiling on a network that pools over its input.
 
     python benchmarks/tiling.py [--model NAME|FILE] [--data FOLDER] [--tile N --overlap M]...
 
@@ -79,13 +79,19 @@ def restore(function, noisy, size, overlap):
 @click.command()
 @click.option("--model", default="tsp_rdanet_tiny_rgb", help="Name or file.")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--sigma", default=25.0, help="Of the noise, in gray levels.")
+@click.option("--sigma", default=25.0, help="Noise level, in gray levels.")
 @click.option("--precision", default="float32", type=click.Choice(["float32", "bfloat16"]))
 @click.option("--tile", "tiles", type=int, multiple=True, help="Also measure this tile size.")
-@click.option("--overlap", "overlaps", type=int, multiple=True, help="Of each --tile.")
+@click.option(
+    "--overlap",
+    "overlaps",
+    type=int,
+    multiple=True,
+    help="Overlap to measure with every --tile, in pixels.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default=RESULTS)
 def main(model, data, sigma, precision, tiles, overlaps, output):
-    """Measure what tiling costs."""
+    """Measure the effect of tiling."""
     function = open_model(model, precision=precision)
     rows = []
     for name, clean in tqdm(list(pictures(data, function.channels)), unit="picture"):

@@ -39,7 +39,7 @@ def candidates(sigma, channels):
 
 @click.command()
 @click.option("--data", required=True, help="Folder of clean training images.")
-@click.option("--limit", default=12, show_default=True, help="Images taken from it.")
+@click.option("--limit", default=12, show_default=True, help="Number of images taken from it.")
 def main(data, limit):
     """Fit the settings of the classical denoisers."""
     source, rows = folder(data), {}

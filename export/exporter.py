@@ -193,6 +193,7 @@ def verify(
     row = FORMATS[format]
     kind = row.variants[variant]
     name = row.file_name(variant)
+    metadata = replace(job.metadata, variant=variant)
     reference, protocol = job.reference, job.protocol
     if kind.takes_samples:
         reference = reference.in_eight_bits
@@ -202,12 +203,12 @@ def verify(
         parity, restored = measure(row.open(path), reference)
     except ValueError as error:
         reason = " ".join(str(error).split())
-        return Report(name, format, variant, job.metadata, failures=(reason,)), None
+        return Report(name, format, variant, metadata, failures=(reason,)), None
     report = Report(
         file=name,
         format=format,
         variant=variant,
-        metadata=job.metadata,
+        metadata=metadata,
         bytes=size_of(path),
         sha256=file_sha256(path),
         protocol=protocol,

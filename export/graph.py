@@ -47,27 +47,3 @@ def restore_function(model) -> Callable[[tf.Tensor], tf.Tensor]:
         return tf.identity(outputs[last] if last else outputs, name=OUTPUT)
 
     return restore
-
-
-def concrete(model, shape: tuple[int | None, ...] | None = None):
-    """Trace a network with one input called `degraded` and one output called `restored`.
-
-    Args:
-        model: As in `restore_function`.
-        shape: Shape of the input, NHWC; sizes that stay free are `None`. By
-            default only the number of channels is fixed.
-
-    Returns:
-        A concrete function that takes a tensor and returns a dict.
-
-    Raises:
-        ValueError: as in `restore_function`.
-    """
-    restore = restore_function(model)
-    specification = tf.TensorSpec(shape or (None, None, None, model.channels), tf.float32, INPUT)
-
-    @tf.function(input_signature=[specification], autograph=False)
-    def serve(degraded):
-        return {OUTPUT: restore(degraded)}
-
-    return serve.get_concrete_function()

@@ -5,6 +5,7 @@ then renamed.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -223,16 +224,24 @@ def reading(path: str | os.PathLike, kind: str) -> Iterator[None]:
         yield
     except ImportError:
         raise
-    except MemoryError as error:
-        raise ValueError(f"{path} needs more memory than there is.") from error
     except Exception as error:
         named = str(path) in str(error)
-        if isinstance(error, OSError) and (error.filename is not None or error.errno or named):
+        if isinstance(error, OSError) and (error.filename is not None or named):
             raise
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         if isinstance(error, ValueError) and named:
             raise
         reason = one_line(str(error))[:200] or type(error).__name__
+        if isinstance(error, MemoryError):
+            reason = "it asks for more memory than there is"
         raise ValueError(f"{path} is damaged or not {kind}: {reason}") from error
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Return the content of a regular file; errors as `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def read_json(path: str | os.PathLike):
@@ -242,8 +251,8 @@ def read_json(path: str | os.PathLike):
         ValueError: if it is damaged; the message names it.
         OSError: if it cannot be read.
     """
-    with reading(path, "a JSON file"), open_regular(path) as file:
-        return json.loads(file.read())
+    with reading(path, "a JSON file"):
+        return json.loads(read_bytes(path))
 
 
 def file_sha256(path: str | os.PathLike) -> str:

@@ -1,7 +1,7 @@
 """PSNR and SSIM in float64 NumPy, as published tables compute them.
 
-`PSNR`, the metric that `model.fit` takes, resolves on first use: scoring an
-exported file needs no Keras.
+`PSNR`, the metric for `model.fit`, is imported on first use, so that scoring
+an exported file needs no Keras.
 """
 
 import numpy as np
@@ -23,11 +23,11 @@ def psnr(restored, target, max_val: float = 255, crop_border: int = 0) -> float:
     """Return the peak signal-to-noise ratio in dB, `inf` for equal images.
 
     Args:
-        restored: `(H, W)` or `(H, W, C)`, any real dtype; taken as it is, so
-            clip and round first where the protocol says so.
-        target: Same shape.
-        max_val: White: `255` for 8-bit values, `1` for floats in `[0, 1]`.
-        crop_border: Pixels left out on every side.
+        restored: `(H, W)` or `(H, W, C)`, any real dtype; it is neither
+            clipped nor rounded, so do that first if the protocol says so.
+        target: The ground truth, of the same shape.
+        max_val: Value of white: `255` for 8-bit values, `1` for floats in `[0, 1]`.
+        crop_border: Number of pixels left out on every side.
 
     The squared error is the mean over all pixels and channels.
 
@@ -49,7 +49,7 @@ def ssim(restored, target, max_val: float = 255, crop_border: int = 0) -> float:
         Wang et al., Image Quality Assessment: From Error Visibility to
         Structural Similarity, 2004, equation 13: Gaussian window 11x11 with
         sigma 1.5, weighted (biased) variances, K1 = 0.01, K2 = 0.03, and only
-        positions where the window fits. Colour is the mean of the channels.
+        positions where the window fits. For color it is the mean of the channels.
     """
     restored, target = _prepare(restored, target, crop_border)
     if min(restored.shape[:2]) < WINDOW_SIZE:
@@ -73,19 +73,19 @@ def psnr_b(restored, target, max_val: float = 255, block: int = 8) -> float:
 
     Args:
         restored: `(H, W)` or `(H, W, 1)`; the blocks start at its top left.
-        target: Same shape.
-        max_val: White.
+        target: The ground truth, of the same shape.
+        max_val: Value of white.
         block: Side of the blocks in pixels.
 
     Raises:
-        ValueError: if the shapes differ, there are colours, or a side is not
-            longer than a block.
+        ValueError: if the shapes differ, the images have several channels, or a side
+            is not longer than a block.
 
     Reference:
         Yim and Bovik, Quality assessment of deblocked images, 2011, section
-        III, for blocks of one size: to the mean squared error is added how
-        much larger the mean squared step between neighbours is across seams
-        than within blocks, if it is, times log(block) / log(shorter side).
+        III, for blocks of one size. If the mean squared step between
+        neighbours is larger across seams than within blocks, the difference
+        times log(block) / log(shorter side) is added to the mean squared error.
     """
     restored, target = _prepare(restored, target, 0)
     height, width = restored.shape[:2]

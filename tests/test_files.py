@@ -149,8 +149,14 @@ def test_errors_that_say_enough_pass_a_reader(error):
     assert caught.value is error
 
 
+def test_a_disk_that_cannot_be_read_is_named():
+    with pytest.raises(OSError, match=r"a\.bin") as caught, reading("a.bin", "a test"):
+        raise OSError(5, "Input/output error")
+    assert caught.value.errno == 5
+
+
 def test_memory_that_a_file_asks_for_is_not_had():
-    with pytest.raises(ValueError, match=r"a\.bin needs more memory"), reading("a.bin", "a test"):
+    with pytest.raises(ValueError, match=r"a\.bin .*more memory"), reading("a.bin", "a test"):
         raise MemoryError
 
 

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from keras_rdanet.cli.main import VERBS, command
 from keras_rdanet.image.io import Picture, write_picture
@@ -41,11 +42,14 @@ def test_the_example_of_model_fit_trains(tmp_path, monkeypatch):
     for long, short in (("patch_size=96", "patch_size=16"), ("=500, epochs=20", "=2, epochs=1")):
         assert long in code
         code = code.replace(long, short)
-    (tmp_path / "my_photos").mkdir()
     samples = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    write_picture(tmp_path / "my_photos" / "a.png", Picture(samples))
+    for folder in ("my_photos", "my_test_set"):
+        (tmp_path / folder).mkdir()
+        write_picture(tmp_path / folder / "a.png", Picture(samples))
     monkeypatch.chdir(tmp_path)
-    exec(code, {})
+    names: dict = {}
+    exec(code, names)
+    assert names["result"].mean("psnr_degraded") == pytest.approx(20.5, abs=0.5)
     before, after = (
         registry.load(name).get_weights()[0] for name in ("tsp_rdanet_tiny_rgb", "mine.safetensors")
     )

@@ -1,4 +1,4 @@
-"""Put trained weights into the package, and what they cost and reach into its catalogue.
+"""Add trained weights to the package, and their cost and scores to its catalogue.
 
     python tools/catalogue.py add RUN --tag awgn --description TEXT --data TEXT --license TEXT
     keras-rdanet evaluate --model NAME --data FOLDER --sigma 25 --json scores.json
@@ -45,10 +45,10 @@ def main():
 
 @main.command()
 @click.argument("run", type=FOLDER)
-@click.option("--tag", required=True, help="What follows the dot in the name, awgn say.")
-@click.option("--description", required=True, help="What the weights are for, in words.")
-@click.option("--data", required=True, help="What they were trained on, in words.")
-@click.option("--license", "license_", required=True, help="Conditions of their use, in words.")
+@click.option("--tag", required=True, help="Second part of the name, after the dot, such as awgn.")
+@click.option("--description", required=True, help="What the weights are for, as a text.")
+@click.option("--data", required=True, help="The training data, as a text.")
+@click.option("--license", "license_", required=True, help="The conditions of use, as a text.")
 @click.option("--config", required=True, type=FILE, help="The config of the run.")
 @click.option("--earlier", type=FOLDER, multiple=True, help="A run that this one started from.")
 @click.option("--best", is_flag=True, help="Take best.safetensors instead of the last weights.")
@@ -115,7 +115,7 @@ def readme():
 
 
 def with_models(text: str) -> str:
-    """A text with the table of the catalogue between its two markers."""
+    """Return the text with the table of the catalogue between its two markers."""
     before, rest = text.split("<!-- models -->\n")
     after = rest[rest.index("<!-- /models -->") :]
     return f"{before}<!-- models -->\n\n{markdown_table(catalogue.list_models())}\n\n{after}"

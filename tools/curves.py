@@ -3,7 +3,7 @@
     python tools/curves.py add RUN NAME --axis "WHAT IS SCORED"
     python tools/curves.py draw
 
-`add` takes the history of a run over into results/curves.csv; `draw` makes
+`add` copies the history of a run to tools/results/curves.csv; `draw` makes
 docs/images/curves.png of it, an axis for each validation set.
 """
 

@@ -1,4 +1,4 @@
-"""Write docs/models.md: what every shipped set of weights costs and reaches, with a chart.
+"""Write docs/models.md: cost and scores of every shipped set of weights, with a chart.
 
     python tools/models.py
 
@@ -56,7 +56,7 @@ Written by `python tools/models.py`; scores by `benchmarks/scores.py`.
 - **A JPEG with blocks and ringing**: `tsp_rdanet_tiny_gray.jpeg`, for gray pictures of quality 10
   to 40.
 
-Licences follow the data: everything here was trained on BSDS500 or PolyU, for research and
+Licenses follow the data: everything here was trained on BSDS500 or PolyU, for research and
 non-commercial use."""
 
 NOTES = """\
@@ -64,8 +64,8 @@ NOTES = """\
 precision of Keras (`fp32`: in float32); compare rows, not machines. `GMAC/MP`: 10^9
 multiply-accumulates a megapixel. `peak` is the largest resident memory of `keras-rdanet restore` on
 a picture of one megapixel, TensorFlow included. A network that pools globally is tiled with an
-overlap; what that costs is in `benchmarks/results/tiling.md`. The fastest export is as many
-times as fast as Keras in float32; all of them are in [exports.md](exports.md)."""
+overlap; its effect on the result is in `benchmarks/results/tiling.md`. The fastest export is as
+many times as fast as Keras in float32; all of them are in [exports.md](exports.md)."""
 CURVES = """\
 ## How they were trained
 
@@ -99,7 +99,7 @@ def seconds_per_megapixel(names):
 
 
 def peak_memory(name, channels):
-    """Bytes that `keras-rdanet restore` holds at most on a picture of one megapixel."""
+    """Peak memory of `keras-rdanet restore` on a picture of one megapixel, in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.png"), Path(folder, "out.png")
         samples = np.random.default_rng(0).integers(0, 256, (*MEGAPIXEL, channels), np.uint8)
@@ -130,7 +130,7 @@ def describe(entry, seconds):
 
 
 def passed_exports(name, results=MEASURED):
-    """The exports of these weights that passed their gates: file -> speed beside Keras.
+    """The exports of these weights within their tolerances: file -> speed relative to Keras.
 
     `None` if none were measured.
     """
@@ -203,7 +203,7 @@ def origins(rows):
 
 
 def draw(rows, path):
-    """Draw PSNR at sigma 25 against seconds per megapixel, beside what people have."""
+    """Draw PSNR at sigma 25 over seconds per megapixel, beside known methods."""
     measured = json.loads((MEASURED / "scores.json").read_text(encoding="utf-8"))["rows"]
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     for axis, (data, published) in zip(axes, PUBLISHED.items(), strict=True):
@@ -246,7 +246,7 @@ def draw(rows, path):
 @click.option("--output", type=click.Path(path_type=Path), default=DOCS, help="Where to write.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS)
 def main(output, results):
-    """Write docs/models.md: what every shipped set of weights costs and reaches, with a chart."""
+    """Write docs/models.md: cost and scores of every shipped set of weights, with a chart."""
     entries = list_models()
     seconds = seconds_per_megapixel([entry.name for entry in entries])
     rows = [describe(entry, seconds) for entry in entries]

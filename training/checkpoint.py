@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
-from keras_rdanet.files import write_bytes
+from keras_rdanet.files import reading, write_bytes
 
 FORMAT = "keras_rdanet training checkpoint 1"
 
@@ -46,7 +46,21 @@ def read_state(path: str | Path) -> dict:
         OSError: if it cannot be read.
     """
     with _open(path) as file:
-        return json.loads(file.metadata()["state"])
+        state = json.loads(file.metadata()["state"])
+        _check_state(state)
+        return state
+
+
+def _check_state(state):
+    """Refuse what no run has written, before anything is computed with it."""
+    kinds = {"step": int, "seconds": int | float, "history": list, "config": dict}
+    for key, kind in kinds.items():
+        if not isinstance(state[key], kind):
+            raise ValueError(f"`{key}` is {state[key]!r}")
+    if state["step"] < 0 or not state["seconds"] >= 0:
+        raise ValueError(f"step {state['step']} after {state['seconds']} s")
+    if not isinstance(state["best_psnr"], int | float | None):
+        raise ValueError(f"`best_psnr` is {state['best_psnr']!r}")
 
 
 def load_checkpoint(path: str | Path, model) -> dict:
@@ -72,8 +86,12 @@ def load_checkpoint(path: str | Path, model) -> dict:
                 raise ValueError(
                     f"{path}: {name} has shape {shape}, the network {tuple(variable.shape)}."
                 )
+        arrays = {name: file.get_tensor(name) for name in variables}
+        odd = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+        if odd:
+            raise ValueError(f"{len(odd)} variables are not finite, such as {odd[0]}")
         for name, variable in variables.items():
-            variable.assign(file.get_tensor(name))
+            variable.assign(arrays[name])
         return json.loads(file.metadata()["state"])
 
 
@@ -81,10 +99,7 @@ def load_checkpoint(path: str | Path, model) -> dict:
 def _open(path):
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            if (file.metadata() or {}).get("format") != FORMAT:
-                raise ValueError(f"{path} is not a training checkpoint of this version.")
-            yield file
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or not a checkpoint: {error}") from None
+    with reading(path, "a checkpoint"), safe_open(path, framework="numpy") as file:
+        if (file.metadata() or {}).get("format") != FORMAT:
+            raise ValueError(f"{path} is not a training checkpoint of this version.")
+        yield file

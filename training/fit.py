@@ -1,6 +1,5 @@
 """A training run: `model.fit` from a config, resumable to the step."""
 
-import json
 import os
 import platform
 from importlib.metadata import version
@@ -12,7 +11,7 @@ import tensorflow as tf
 
 from keras_rdanet.config import RunConfig
 from keras_rdanet.data.input_wait import InputWait
-from keras_rdanet.files import write_json
+from keras_rdanet.files import read_json, reading, write_json
 from keras_rdanet.ownership import locked, remove_leftovers
 from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
@@ -59,7 +58,10 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     options = config.model_dump(mode="json")
     if resume and checkpoint.exists():
         state = read_state(checkpoint)
-        _check_same_run(state["config"], options)
+        with reading(checkpoint, "a checkpoint of this version"):
+            # What an older version did not know has its default.
+            before = RunConfig.model_validate(state["config"]).model_dump(mode="json")
+        _check_same_run(before, options)
     state["config"] = options
     if state["step"] > config.steps or state["step"] % config.checkpoint_steps:
         raise ValueError(
@@ -73,7 +75,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     if state["step"]:
         load_checkpoint(checkpoint, model)
     if state["step"] == config.steps and (output / "report.json").exists():
-        return json.loads((output / "report.json").read_text(encoding="utf-8"))
+        return read_json(output / "report.json")
     # Whatever is wrong with the images is said before anything is written.
     validation = validation_set(config, model)
     waited = None
@@ -147,8 +149,6 @@ def _flatten(options, prefix=""):
 
 
 def _check_same_run(before, now):
-    # What an older version did not know has its default.
-    before = RunConfig.model_validate(before).model_dump(mode="json")
     before, now = dict(_flatten(before)), dict(_flatten(now))
     changed = sorted(
         key

@@ -2,9 +2,11 @@
 
 import collections
 import contextlib
+import functools
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -12,6 +14,9 @@ import click
 
 from keras_rdanet.cli.startup import quiet
 from keras_rdanet.files import one_line
+
+# Stands for the standard input or output.
+STANDARD = Path("-")
 
 
 class _Tile(click.ParamType):
@@ -78,6 +83,11 @@ class _Tile(click.ParamType):
     help="Add Gaussian noise first, in gray levels of 255, to try things out.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of --add-noise.")
+@click.option(
+    "--format",
+    type=click.Choice(["png", "jpg", "webp", "tif", "bmp"]),
+    help="Format of the standard output (OUT is -); without it, that of IN.",
+)
 @click.option("--strip-metadata", is_flag=True, help="Write no EXIF, ICC profile or XMP.")
 @click.option("--max-pixels", type=click.IntRange(1), help="Refuse larger pictures.")
 @click.option("--recursive", is_flag=True, help="Folders: include sub-folders.")
@@ -102,6 +112,7 @@ def restore(
     sigma_estimate,
     add_noise,
     seed,
+    format,
     strip_metadata,
     max_pixels,
     recursive,
@@ -113,7 +124,8 @@ def restore(
     The result keeps the depth, alpha, EXIF and ICC profile of IN; the suffix
     of OUT chooses PNG, JPEG, WebP, TIFF or BMP. A super-resolution model makes
     it as much larger as its scale says. An older OUT is replaced, IN never. A
-    folder OUT gets the names of IN and a report.jsonl.
+    folder OUT gets the names of IN and a report.jsonl. A single - stands for
+    the standard input or output.
     """
     from keras_rdanet.image.io import MAX_PIXELS
     from keras_rdanet.inference.file import FileOptions
@@ -125,7 +137,13 @@ def restore(
         raise click.UsageError("--mosaic needs a --model that demosaics.")
     if mosaic and sigma_estimate:
         raise click.UsageError("--sigma-estimate cannot tell the pattern of a --mosaic from noise.")
+    if STANDARD in (source, target) and source.is_dir():
+        raise click.UsageError("A folder cannot be written to the standard output.")
+    if format and target != STANDARD:
+        raise click.UsageError("--format is for the standard output; otherwise the suffix tells.")
     _print_warnings_as_lines()
+    # Of two streams, the one that no picture is written to.
+    tell = functools.partial(click.echo, err=target == STANDARD)
     options = FileOptions(
         strip_metadata=strip_metadata,
         add_noise=add_noise,
@@ -149,15 +167,46 @@ def restore(
 
     if source.is_dir():
         _restore_folder(open_restorer, source, target, options, recursive, resume, jobs)
-    else:
-        _restore_file(open_restorer, source, target, options, compare)
+        return
+    with contextlib.ExitStack() as stack:
+        if source == STANDARD:
+            source = stack.enter_context(_standard_input(options.max_pixels))
+        if target == STANDARD:
+            target = stack.enter_context(_standard_output(source, format))
+        _restore_file(open_restorer, source, target, options, compare, tell)
 
 
-def _restore_file(open_restorer, source, target, options, compare):
-    from keras_rdanet.inference.file import prepare
+@contextlib.contextmanager
+def _standard_input(max_pixels):
+    """A file with what comes in, up to what the largest picture can take."""
+    limit = 16 * max_pixels + 2**26
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "standard input")
+        with open(path, "wb") as file:
+            while block := sys.stdin.buffer.read(2**20):
+                file.write(block)
+                if file.tell() > limit:
+                    raise ValueError(f"The standard input is longer than {limit} B.")
+        yield path
+
+
+@contextlib.contextmanager
+def _standard_output(source, format):
+    """A file that is written to the standard output when it is done."""
+    from keras_rdanet.image.io import result_suffix
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"standard output{f'.{format}' if format else result_suffix(source)}")
+        yield path
+        sys.stdout.buffer.write(path.read_bytes())
+        sys.stdout.buffer.flush()
+
+
+def _restore_file(open_restorer, source, target, options, compare, tell):
+    from keras_rdanet.inference.file import prepare, result_name
 
     if target.is_dir():
-        target = target / source.name
+        target = target / result_name(source.name)
     with contextlib.ExitStack() as stack:
         # A file that cannot be used shall not wait for a framework to load.
         job = stack.enter_context(prepare(source, target, options, compare=compare))
@@ -165,9 +214,11 @@ def _restore_file(open_restorer, source, target, options, compare):
         try:
             facts = job.restore(restorer, on_tile=_tile_bar(stack))
         except KeyboardInterrupt:
-            _stop(f"Stopped; {one_line(str(target))} was not written.")
-    _print_sigma(source, facts)
-    click.echo(
+            click.echo(f"\nkeras-rdanet: stopped; {one_line(str(target))} is not written", err=True)
+            sys.exit(130)
+    if "sigma" in facts:
+        tell(_sigma(source, facts))
+    tell(
         f"{one_line(str(target))}: {facts['width']} x {facts['height']} pixels, "
         f"{facts['model']} in {facts['precision']}, {facts['seconds']:.1f} s"
     )
@@ -192,7 +243,8 @@ def _restore_folder(open_restorer, source, target, options, recursive, resume, j
                     f"keras-rdanet: {one_line(record['file'])}: {skipped}{record['reason']}",
                     err=True,
                 )
-            _print_sigma(record["file"], record)
+            if "sigma" in record:
+                click.echo(_sigma(record["file"], record))
 
     try:
         records = restore_folder(
@@ -206,7 +258,10 @@ def _restore_folder(open_restorer, source, target, options, recursive, resume, j
             on_record=tell,
         )
     except KeyboardInterrupt:
-        _stop("Stopped; the same command with --resume goes on.")
+        click.echo("\nkeras-rdanet: stopped; the same command with --resume goes on", err=True)
+        sys.stdout.flush()
+        # At once: what threads still compute is of no use any more.
+        os._exit(130)
     counts = collections.Counter(record["status"] for record in records)
     summary = f"{counts['ok']} ok, {counts['failed']} failed, {counts['skipped']} skipped"
     before = f"{counts['done']} done before, " if resume else ""
@@ -215,16 +270,8 @@ def _restore_folder(open_restorer, source, target, options, recursive, resume, j
         sys.exit(1)
 
 
-def _stop(message):
-    """End an interrupted command at once; what threads still compute is of no use any more."""
-    click.echo(f"\nkeras-rdanet: {message}", err=True)
-    sys.stdout.flush()
-    os._exit(130)
-
-
-def _print_sigma(name, facts):
-    if "sigma" in facts:
-        click.echo(f"{one_line(str(name))}: estimated noise sigma {facts['sigma']:.1f} (of 255)")
+def _sigma(name, facts):
+    return f"{one_line(str(name))}: estimated noise sigma {facts['sigma']:.1f} (of 255)"
 
 
 def _tile_bar(stack):

@@ -1,4 +1,4 @@
-"""Looking through training images before training on them."""
+"""Checks of training images before a training."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -20,12 +20,12 @@ _ALIKE = 0.7
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """The result of a check.
 
     Args:
-        rows: A table of `(what, value)`.
-        errors: What must not be trained on, a line each.
-        warnings: What is worth a look, a line each.
+        rows: Table of pairs `(property, value)`.
+        errors: One line for each image that must not be trained on.
+        warnings: One line for each image to look at.
     """
 
     rows: tuple[tuple[str, str], ...]
@@ -52,11 +52,11 @@ def check(
     Duplicates are images with the same pixels, and are warnings. Leaks are
     images that are in a test set too, with the same pixels or alike (smaller,
     recompressed, noisy, turned or flipped), and are errors. Crops are not
-    recognised. Of pairs, the targets are compared.
+    recognised. For pairs, the targets are compared.
 
     Args:
-        source: Images, pairs or a packed set; of the latter, sizes are those of
-            its tiles, and duplicates and leaks those of the packed images.
+        source: Images, pairs or a packed set. For a packed set the sizes are
+            those of its tiles; duplicates and leaks are those of the images.
         against: The test set.
         min_size: The least height and width, such as the patch size; smaller
             images are errors.
@@ -128,7 +128,7 @@ def _targets(source: Source) -> tuple[Path, ...]:
 
 
 def _look_through(source: Source, title: str) -> tuple[list[_Image], list[str]]:
-    """Decode every image; return what was seen and why the others cannot be read."""
+    """Decode every image; return the readable ones, and the errors of the others."""
 
     def look(index: int) -> _Image | str:
         try:
@@ -171,7 +171,7 @@ def _duplicates(prints: dict[str, Fingerprint]) -> list[str]:
 
 
 def _leaks(prints: dict[str, Fingerprint], tests: list[_Image]) -> tuple[list[str], list[str]]:
-    """List the images that are in the test set, by their pixels and by their looks."""
+    """List the images that are in the test set, by their pixels and by their difference hashes."""
     if not (prints and tests):
         return [], []
     by_pixels = {test.fingerprint.pixels: test.name for test in tests}

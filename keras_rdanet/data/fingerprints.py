@@ -1,4 +1,4 @@
-"""Telling when two images are the same, or look the same."""
+"""Fingerprints that tell whether two images are the same, or nearly."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ _SIDE = 13
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What identifies an image.
+    """Identifies an image.
 
     Args:
         pixels: SHA-256 of its samples, shape and dtype.
-        look: Its difference hash, hexadecimal: whether each pixel of a 13x13
-            thumbnail of the luma is lighter than its left and its upper neighbour.
+        look: Difference hash, hexadecimal. Its bits say whether each pixel of a
+            13x13 thumbnail of the luma is lighter than its left and upper neighbour.
     """
 
     pixels: str

@@ -1,4 +1,4 @@
-"""How long training waits for its input."""
+"""The time that training waits for its input."""
 
 import threading
 import time
@@ -8,11 +8,11 @@ import tensorflow as tf
 
 
 class InputWait:
-    """Measures how long training waits for its input.
+    """Measures the time that training waits for its input.
 
-    `model.fit` fetches batches inside a compiled function, out of Python's
-    sight, so the clock is part of the dataset: a stopwatch starts when a batch
-    is asked for and stops when it is there.
+    `model.fit` fetches batches inside a compiled function, where Python code
+    does not run, so the clock is part of the dataset: it starts when a batch is
+    requested and stops when the batch is there.
 
     Example:
         >>> wait = InputWait()
@@ -28,7 +28,7 @@ class InputWait:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was measured, and measure from now on."""
+        """Start the measurement again."""
         with self._lock:
             self._since = time.perf_counter()
             self._waited = 0.0
@@ -45,7 +45,7 @@ class InputWait:
             return self._waited / max(time.perf_counter() - self._since, 1e-9)
 
     def watch(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """Return the dataset with the stopwatch on it; the batches are the same."""
+        """Return a dataset of the same batches that measures the waiting time."""
 
         def stop(asked, batch):
             tf.numpy_function(self._add, [tf.timestamp() - asked], [])

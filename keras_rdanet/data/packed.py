@@ -2,7 +2,7 @@
 
 A packed set is a folder of shards and a `manifest.json` that lists the images,
 the SHA-256 of every shard and the place of every tile. Tiles are stored as
-NumPy arrays, not as PNG: measured on 256x256 colour tiles, a PNG takes 0.57 of
+NumPy arrays, not as PNG: measured on 256x256 color tiles, a PNG takes 0.57 of
 the space but 1.8 ms to decode, against 0.09 ms, more than the whole JPEG that
 the tile came from.
 
@@ -43,10 +43,10 @@ class PackedImage:
     """An image of a packed set.
 
     Args:
-        name: Of the file it came from.
+        name: Name of the original file.
         channels: `1` or `3`, as packed.
-        dtypes: Of the degraded image and the target, or of the target alone.
-        fingerprint: Of the target before it was cut into tiles.
+        dtypes: Dtypes of the degraded image and the target, or of the target alone.
+        fingerprint: Fingerprint of the target before it was cut into tiles.
     """
 
     name: str
@@ -57,7 +57,7 @@ class PackedImage:
 
 @dataclass(frozen=True)
 class PackedTile:
-    """Where a tile is: its image, and `length` bytes at `offset` of a shard."""
+    """Place of a tile: its image, and `length` bytes at `offset` in a shard."""
 
     image: int
     shard: Path
@@ -72,10 +72,10 @@ class PackedSource:
     """The tiles of a packed set.
 
     Args:
-        images: What was packed.
-        tiles: The tiles, in the order that numbers them.
+        images: The packed images.
+        tiles: The tiles, in the order of their numbers.
         paired: Whether every target has its degraded image.
-        scale: How many times as large as its degraded image a target is.
+        scale: Size of a target divided by the size of its degraded image.
     """
 
     images: tuple[PackedImage, ...]
@@ -87,7 +87,7 @@ class PackedSource:
         return len(self.tiles)
 
     def name(self, index: int) -> str:
-        """Return which image a tile is of."""
+        """Return the number of a tile and the name of its image."""
         return f"tile {index} ({self.images[self.tiles[index].image].name})"
 
     def headers(self, index: int) -> tuple[PictureHeader, ...]:
@@ -130,13 +130,13 @@ def pack(
     when everything is written.
 
     Args:
-        source: What to pack.
-        out: The folder to make.
+        source: The images or pairs to pack.
+        out: Folder to write; it must not exist, or be empty.
         tile_size: Height and width of the tiles, in pixels of the targets; twice
             the patch size leaves enough choice of crops.
-        overlap: Of neighbouring tiles, in pixels of the targets.
-        shard_mb: A shard is closed when it has this size, in MiB.
-        gray: Pack the BT.601 luma only, a third of the size.
+        overlap: Overlap of neighbouring tiles, in pixels of the targets.
+        shard_mb: Size in MiB at which a shard is closed.
+        gray: Whether to pack the BT.601 luma only, a third of the size.
 
     Raises:
         ValueError: if `out` holds something, an image cannot be read, or pairs
@@ -200,7 +200,7 @@ def _starts(size: int, tile_size: int, overlap: int) -> list[int]:
 
 
 class _ShardWriter:
-    """Writes tiles into numbered shards and remembers where each one is."""
+    """Writes tiles into numbered shards and keeps a list of their places."""
 
     def __init__(self, root: Path, shard_bytes: int):
         self.root = root
@@ -273,7 +273,7 @@ def _write_shards(source, root, tile_size, overlap, shard_bytes, gray) -> dict:
 
 
 def _scale(source, tile_size, overlap) -> int:
-    """How many times as large as its degraded image the target of every pair is."""
+    """Size of the targets divided by the size of their degraded images, the same for all pairs."""
     if not source.paired:
         return 1
     ratios = set()

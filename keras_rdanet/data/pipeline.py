@@ -85,7 +85,7 @@ def batches(
         source: What `sources.folder`, `sources.pairs` or `packed.packed` found.
         patch_size: Height and width of a patch of the targets, in pixels.
         batch_size: Patches in a batch.
-        channels: `1` turns colour into BT.601 luma, `3` repeats gray.
+        channels: `1` turns color into BT.601 luma, `3` repeats gray.
         degrade: Maps targets `(B, P, P, C)` and a seed, int32 `(2,)`, to the
             degraded batch, with TensorFlow operations whose only randomness is
             that seed. `None` for pairs.

@@ -42,6 +42,7 @@ __all__ = [
     "open_picture",
     "probe_size",
     "read_picture",
+    "result_suffix",
     "to_float",
     "to_samples",
     "write_picture",
@@ -125,6 +126,22 @@ def open_picture(
             source = _open(stack.enter_context(open_regular(path)))
             _check_size(source.header, max_pixels)
         yield OpenedPicture(str(path), source)
+
+
+def result_suffix(path: str | os.PathLike) -> str:
+    """Return the suffix for a restored copy of a picture file: that of its own format.
+
+    What a file is, its first bytes say. It is `.png` if we do not write that format, or none.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    with open_regular(path) as stream:
+        start = stream.read(_START)
+    for known in FORMATS:
+        if known.write and known.matches(start):
+            return known.suffixes[0]
+    return ".png"
 
 
 def read_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -268,7 +285,8 @@ def _naming(name: str) -> Iterator[None]:
         reason = error.strerror or f"damaged or cut short ({error})"
         raise PictureError(f"{name}: {reason}") from error
     except Exception as error:  # decoders raise anything on damaged bytes
-        raise PictureError(f"{name}: damaged or cut short ({error})") from error
+        reason = " ".join(str(error).split())
+        raise PictureError(f"{name}: damaged or cut short ({reason})") from error
 
 
 def _why_no_file(path: Path) -> str:

@@ -16,6 +16,7 @@ _FOCAL_PLANE_X_RESOLUTION, _FOCAL_PLANE_Y_RESOLUTION = 0xA20E, 0xA20F
 _SIZES = ((256, 257), (0xA002, 0xA003))  # width and height in IFD0 and in EXIF
 _PLACES = {0x9214: "EXIF SubjectArea", 0xA214: "EXIF SubjectLocation"}
 _PHOTOSHOP_THUMBNAILS_AND_COPIES = {1033, 1036, 1058, 1059, 1060}
+_MAX_XMP = 1 << 22
 _PHOTOSHOP_IPTC = {1028, 1061}
 
 
@@ -38,7 +39,9 @@ def upright(metadata: Metadata, orientation: int, height: int, width: int) -> Me
         editor.set_number(editor.main, ORIENTATION, 1)
         editor.drop_thumbnail()
         exif = editor.exif
-    if packet:
+    if packet and len(packet) > _MAX_XMP:
+        packet, left_out = None, [f"of more than {_MAX_XMP} bytes"]
+    elif packet:
         packet, left_out = xmp.without_trailers(xmp.upright(packet))
     resources = _resources_where(
         metadata.photoshop, lambda number: number not in _PHOTOSHOP_THUMBNAILS_AND_COPIES

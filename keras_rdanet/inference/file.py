@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_rdanet.image.io import (
     MAX_PIXELS,
+    SUFFIXES,
     OpenedPicture,
     Picture,
     PictureHeader,
@@ -78,6 +79,11 @@ def restore_file(
     """
     with prepare(source, target, options, compare=compare) as job:
         return job.restore(restorer, on_tile)
+
+
+def result_name(name: str) -> str:
+    """Return what the restored copy of a file is called: the same, or a PNG if it cannot be."""
+    return name if Path(name).suffix.lower() in SUFFIXES else f"{name}.png"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from pathlib import Path
 
 from keras_rdanet.files import file_sha256, one_line
-from keras_rdanet.image.io import SUFFIXES
-from keras_rdanet.inference.file import FileOptions, restore_file
+from keras_rdanet.image.io import READ_SUFFIXES
+from keras_rdanet.inference.file import FileOptions, restore_file, result_name
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.journal import Journal
 from keras_rdanet.inference.open import family_members, is_file
@@ -42,6 +42,7 @@ def restore_folder(
 ) -> list[dict]:
     """Restore the pictures of a folder into another, under the same names.
 
+    Pictures of a format that is only read become PNGs, `a.gif` for example `a.gif.png`.
     No picture stops the others. `report.jsonl` in `target` says of every file
     what became of it: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`),
     `reason`, and for restored ones what `restore_file` returns, the hash of
@@ -85,14 +86,14 @@ def restore_folder(
 
         def run(name):
             start = time.perf_counter()
+            result = target / result_name(name)
             record = {"file": name, "status": "ok", "reason": "", "options": digest}
             try:
                 record["sha256"] = file_sha256(source / name)
-                if (target / name).is_file() and journal.says_done(record):
+                if result.is_file() and journal.says_done(record):
                     return {**record, "status": "done"}
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                files = source / name, target / name
-                record |= restore_file(restorer, *files, options, on_tile=on_tile)
+                result.parent.mkdir(parents=True, exist_ok=True)
+                record |= restore_file(restorer, source / name, result, options, on_tile=on_tile)
             except Exception as error:  # whatever it is, the other pictures go on
                 reason = one_line(str(error)) or type(error).__name__
                 seconds = round(time.perf_counter() - start, 3)
@@ -176,13 +177,13 @@ def find_pictures(
             path = Path(folder, name)
             if _is_hidden(name):
                 skip(path, HIDDEN)
-            elif path.suffix.lower() not in SUFFIXES:
-                skip(path, f"not one of {' '.join(SUFFIXES)}")
+            elif path.suffix.lower() not in READ_SUFFIXES:
+                skip(path, f"not one of {' '.join(READ_SUFFIXES)}")
             else:
                 names.append(path.relative_to(source).as_posix())
     if not names:
         raise ValueError(
-            f"There is no picture ({' '.join(SUFFIXES)}) in {source}"
+            f"There is no picture ({' '.join(READ_SUFFIXES)}) in {source}"
             + ("." if recursive else "; --recursive looks into sub-folders.")
         )
     return sorted(names), skipped
@@ -218,7 +219,7 @@ def _check_apart(source: Path, target: Path, names: Iterable[str]) -> None:
     sources = {os.path.realpath(source / name): name for name in names}
     targets: dict[str, str] = {}
     for name in sources.values():
-        path = os.path.realpath(target / name)
+        path = os.path.realpath(target / result_name(name))
         if path in sources:
             raise ValueError(
                 f"{source / sources[path]} would be overwritten; write to another folder."

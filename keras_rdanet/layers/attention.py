@@ -33,6 +33,7 @@ class ChannelAttention(keras.layers.Layer):
         self.squeeze = keras.layers.Conv2D(
             hidden,
             1,
+            data_format="channels_last",
             activation="relu",
             use_bias=use_bias,
             name="squeeze",
@@ -41,6 +42,7 @@ class ChannelAttention(keras.layers.Layer):
         self.excite = keras.layers.Conv2D(
             filters,
             1,
+            data_format="channels_last",
             activation="sigmoid",
             use_bias=use_bias,
             name="excite",
@@ -76,8 +78,9 @@ class ChannelAttention(keras.layers.Layer):
 class MaxMeanConvolution(keras.layers.Conv2D):
     """A convolution over the channel maximum and the channel mean of its input.
 
-    Two convolutions of one channel each, which are added, instead of one of
-    both joined: joined, a quantizer gives the mean the range of the maximum.
+    Two convolutions of one channel each are added, instead of one
+    convolution of both channels: then a quantizer would give the mean the
+    range of the maximum.
 
     Input: `(B, H, W, C)`, any C; output: `(B, H, W, filters)`.
     """
@@ -101,7 +104,7 @@ class SpatialAttention(keras.layers.Layer):
     ReLU is in the original code of TSP-RDANet, not in its text.
 
     Args:
-        kernel_size: Of the convolution, which never has a bias.
+        kernel_size: Height and width of the kernel; the convolution has no bias.
         initialization: See `conv_initializers`.
 
     Input and output: `(B, H, W, C)`, any C.
@@ -118,6 +121,7 @@ class SpatialAttention(keras.layers.Layer):
             1,
             kernel_size,
             padding="same",
+            data_format="channels_last",
             activation="relu",
             use_bias=False,
             name="conv",
@@ -128,7 +132,7 @@ class SpatialAttention(keras.layers.Layer):
         self.conv.build(input_shape)
 
     def logit(self, features):
-        """What the sigmoid sees, `(B, H, W, 1)`, not negative."""
+        """The input of the sigmoid, `(B, H, W, 1)`, not negative."""
         return self.conv(features)
 
     def call(self, features):

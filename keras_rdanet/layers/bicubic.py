@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 RESIZE_MODES = ("scale_factor", "size_ratio")
-# Of the cubic kernel; TensorFlow's own bicubic resize has -0.5.
+# Parameter of the cubic kernel; TensorFlow's own bicubic resize has -0.5.
 A = -0.75
 
 
@@ -14,7 +14,7 @@ def bicubic_resize(images, scale, mode):
     Args:
         images: `(B, H, W, C)`; on TensorFlow `H` and `W` may be unknown until
             the graph runs.
-        scale: At most 1; the result has `floor(H * scale)` rows and
+        scale: Factor of the size, at most 1; the result has `floor(H * scale)` rows and
             `floor(W * scale)` columns, the products in double precision.
         mode: `"scale_factor"`: output pixels lie `1 / scale` input pixels
             apart; `"size_ratio"`: input size over output size, as PyTorch
@@ -32,7 +32,7 @@ def bicubic_resize(images, scale, mode):
 
 
 def bicubic_matrix(size, scale, mode):
-    """What resizes an axis of `size` pixels: `(floor(size * scale), size)`, float64.
+    """The matrix that resizes an axis: `(floor(size * scale), size)`, float64.
 
     A NumPy array if `size` is a number; a tensor if `size` is one, which
     only TensorFlow has. Pixels outside repeat the border.

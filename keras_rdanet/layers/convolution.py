@@ -8,7 +8,7 @@ from keras_rdanet.layers.native import native
 
 @keras.saving.register_keras_serializable(package="keras_rdanet")
 class Convolution(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` that heeds `native_forms`."""
+    """A `keras.layers.Conv2D` that has a form for `native_forms`."""
 
     def convolution_op(self, inputs, kernel):
         """Convolve, without the bias."""
@@ -27,7 +27,7 @@ def conv(filters, kernel_size, channels, initialization, **kwargs):
     Args:
         filters: Channels of the output.
         kernel_size: Height and width of the kernel.
-        channels: Of the input, which PyTorch's initialisation asks for.
+        channels: Channels of the input, which PyTorch's initialisation depends on.
         initialization: See `conv_initializers`.
         **kwargs: Further arguments of `keras.layers.Conv2D`.
     """
@@ -35,6 +35,7 @@ def conv(filters, kernel_size, channels, initialization, **kwargs):
         filters,
         kernel_size,
         padding="same",
+        data_format="channels_last",
         **conv_initializers(initialization, channels * kernel_size**2),
         **kwargs,
     )

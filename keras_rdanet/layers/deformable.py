@@ -15,14 +15,14 @@ class DeformableConv2D(keras.layers.Layer):
 
     Called with `[features, steering]`; the 27 channels of `steering` are the
     offsets of tap `k` in pixels, rows in channel `2 * k` and columns in
-    `2 * k + 1`, then what a sigmoid turns into the weight of each tap. The
-    layer that makes them starts at zero (`steering_conv`), so that this one
-    starts as half a plain convolution.
+    `2 * k + 1`, followed by one channel for each tap, whose sigmoid is the
+    weight of the tap. The layer that makes them starts at zero
+    (`steering_conv`), so that this one starts as half a plain convolution.
 
     Args:
         filters: Channels of the output.
-        initialization: Of the kernel, see `conv_initializers`; the bias
-            starts at 0.
+        initialization: Scheme for the kernel, see `conv_initializers`; the
+            bias starts at 0.
 
     Input: `(B, H, W, C)` and `(B, H, W, 27)`; output: `(B, H, W, filters)`.
 
@@ -74,7 +74,13 @@ class DeformableConv2D(keras.layers.Layer):
 def steering_conv(**kwargs):
     """The convolution that makes offsets and weights of taps: zeros at the start, float32."""
     return keras.layers.Conv2D(
-        3 * TAPS, 3, padding="same", kernel_initializer="zeros", dtype="float32", **kwargs
+        3 * TAPS,
+        3,
+        padding="same",
+        data_format="channels_last",
+        kernel_initializer="zeros",
+        dtype="float32",
+        **kwargs,
     )
 
 
@@ -82,7 +88,7 @@ def deform_conv2d(features, offsets, modulation, kernel):
     """Sum over taps of sample times weight times kernel.
 
     Between pixels the features are interpolated bilinearly; outside of the
-    image they are zeros, which samples up to a pixel away still feel.
+    image they are zeros, which samples up to a pixel inside are mixed with.
 
     Args:
         features: `(B, H, W, C)`.

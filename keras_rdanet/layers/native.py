@@ -1,4 +1,4 @@
-"""Whether layers are traced in the form that TensorFlow and its converters do best with."""
+"""The form in which layers run and convert best on TensorFlow."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -43,7 +43,7 @@ class PyramidAttention(keras.layers.Layer):
         filters: Channels `C` of the input.
         reduction: Patches are compared in `C // reduction` channels.
         identity_scale: Factor of the input where it is added to the result.
-        resize_mode: How the copies are sampled, see `bicubic_resize`.
+        resize_mode: Sampling of the copies, see `bicubic_resize`.
         levels: Sizes of the copies as fractions of the image, each in
             `(0, 1]`; 1 is the image itself. The paper has `(1.0, 0.9, 0.8,
             0.7, 0.6)`.
@@ -120,7 +120,11 @@ class PyramidAttention(keras.layers.Layer):
 
     def _embedding(self, name, width):
         conv = keras.layers.Conv2D(
-            width, 1, name=name, **conv_initializers(self.initialization, self.filters)
+            width,
+            1,
+            data_format="channels_last",
+            name=name,
+            **conv_initializers(self.initialization, self.filters),
         )
         return conv, prelu(name=f"{name}_prelu")
 

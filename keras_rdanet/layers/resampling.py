@@ -37,7 +37,7 @@ class PixelShuffle(keras.layers.Layer):
     has the channel last.
 
     Args:
-        factor: Of the enlargement.
+        factor: Factor of the enlargement.
 
     Input: `(B, H, W, factor**2 * C)`; output: `(B, factor * H, factor * W, C)`.
     """

@@ -38,6 +38,8 @@ class RestorationModel(keras.Model):
 
     Attributes:
         PRESETS: Preset name -> constructor arguments.
+        SMALL: Constructor arguments of the smallest network of the class that
+            shows everything; tests use it.
         AS_PUBLISHED: Arguments of the original code, where presets may differ.
         support, radius, multiple, min_size, scale: See `ImageFunction`.
         bytes_per_pixel: Working memory for an input pixel in float32, measured.
@@ -46,6 +48,7 @@ class RestorationModel(keras.Model):
     """
 
     PRESETS: dict[str, dict] = {}
+    SMALL: dict = {}
     AS_PUBLISHED: dict = {}
     support: Literal["local", "global_pool", "nonlocal"] = "local"
     radius: int | None = None

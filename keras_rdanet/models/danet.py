@@ -71,7 +71,7 @@ class DualAttention(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_rdanet")
 class DeformableBlock(keras.layers.Layer):
-    """ADEB, the attentive deformable block, and what its ablation leaves of it.
+    """ADEB, the attentive deformable block, or a reduced block of its ablation.
 
     A first convolution and a ReLU, further convolutions with ReLUs between
     them, and the block input added to `x_d`; an ADEB then adds the dual
@@ -123,7 +123,7 @@ class DeformableBlock(keras.layers.Layer):
             self.dam.build(shape)
 
     def offset_shape(self):
-        """Of what the offsets are made from."""
+        """Shape of the features that the offsets are made from."""
         return (None, None, None, self.filters)
 
     def call(self, features):
@@ -132,7 +132,7 @@ class DeformableBlock(keras.layers.Layer):
         return self.body(features, self.deform([features, self.offset(features)]))
 
     def body(self, features, x):
-        """The block after its first convolution, whose result `x` is."""
+        """The block after its first convolution, whose output is `x`."""
         for layer in self.convs:
             x = layer(ops.relu(x))
         x = features + x
@@ -190,7 +190,7 @@ class RecurrentOffsetBlock(DeformableBlock):
         self.state_dam.build((None, None, None, self.state))
 
     def offset_shape(self):
-        """Of the state."""
+        """Shape of the state."""
         return (None, None, None, self.state)
 
     def call(self, inputs):
@@ -215,7 +215,7 @@ class RecurrentOffsetBlock(DeformableBlock):
 
 def state_down(state):
     """Bring a state to half the size; offsets are lengths, so they halve as well."""
-    return 0.5 * keras.layers.AveragePooling2D(2)(state)
+    return 0.5 * keras.layers.AveragePooling2D(2, data_format="channels_last")(state)
 
 
 def state_up(state):
@@ -232,15 +232,15 @@ class DANet(RestorationModel):
     the decoder's.
 
     Args:
-        filters: Widths of the scales, full resolution first; their number
-            less one is that of the steps.
-        encoder_blocks: ADEBs in each stage of the encoder.
-        middle_blocks: ADEBs in the middle.
-        decoder_blocks: ADEBs in each stage of the decoder.
+        filters: Widths of the scales, full resolution first; `n` scales have
+            `n - 1` steps between them.
+        encoder_blocks: Number of ADEBs in each stage of the encoder.
+        middle_blocks: Number of ADEBs in the middle.
+        decoder_blocks: Number of ADEBs in each stage of the decoder.
         channels: `1` for gray images, `3` for RGB.
-        state: Width of what the AROBs pass on.
-        num_convs: Plain convolutions in a block.
-        reduction: Of the channel gates.
+        state: Width of the state that the AROBs pass on.
+        num_convs: Number of plain convolutions in a block.
+        reduction: Factor by which the channel gates narrow their input.
         encoder: Kind of the blocks of encoder and middle, see `DeformableBlock`.
         decoder: Kind of the blocks of the decoder.
         use_arob: Whether stages end with an AROB, else with one more block.
@@ -284,6 +284,15 @@ class DANet(RestorationModel):
             ("danet_teacher", 16, 4),
         )
         for color, channels in (("gray", 1), ("rgb", 3))
+    }
+    SMALL = {
+        **PRESETS["danet_gray"],
+        "filters": (12, 16, 20),
+        "encoder_blocks": 1,
+        "decoder_blocks": 1,
+        "state": 8,
+        "num_convs": 1,
+        "reduction": 4,
     }
     support = "global_pool"
 
@@ -338,6 +347,7 @@ class DANet(RestorationModel):
                 filters[step + 1],
                 2,
                 strides=2,
+                data_format="channels_last",
                 name=f"down{step}",
                 **conv_initializers(initialization, 4 * filters[step]),
             )(x)
@@ -352,6 +362,7 @@ class DANet(RestorationModel):
                 filters[step],
                 2,
                 strides=2,
+                data_format="channels_last",
                 name=f"up{step}",
                 **conv_initializers(initialization, 4 * filters[step]),
             )(x)

@@ -71,7 +71,9 @@ class _Blocks:
         self.initialization = initialization
         slope = keras.initializers.Constant(0.25)
         self.prelu = keras.layers.PReLU(slope, shared_axes=[1, 2, 3], name="prelu")
-        self.downsample = keras.layers.AveragePooling2D(2, name="downsample")
+        self.downsample = keras.layers.AveragePooling2D(
+            2, data_format="channels_last", name="downsample"
+        )
         self.upsample = BilinearUpsampling(name="upsample")
 
     def conv(self, x, filters, name, kernel_size=None, **options):
@@ -180,8 +182,9 @@ class MPRNet(RestorationModel):
         orsnet_growth: How much wider stage 3 is (`scale_orsnetfeats`).
         num_blocks: Channel attention blocks in each of the three original
             resolution blocks (`num_cab`).
-        kernel_size: Of all convolutions that are not 1x1, an odd number.
-        reduction: Of the channel attention.
+        kernel_size: Kernel size of all convolutions that are not 1x1, an odd
+            number.
+        reduction: Factor by which the channel attention narrows its input.
         use_bias: Whether convolutions have biases; those of a change of size
             and the last of an original resolution block never have.
         initialization: See `conv_initializers`.
@@ -193,7 +196,7 @@ class MPRNet(RestorationModel):
     input, float32, not clipped; the last is the restored image.
 
     Raises:
-        ValueError: if an argument is none of those above.
+        ValueError: if an argument is outside the values above.
 
     Reference:
         Zamir et al., Multi-Stage Progressive Image Restoration, CVPR 2021,
@@ -217,6 +220,13 @@ class MPRNet(RestorationModel):
             ("deblur", 96, 48, 32),
             ("derain", 40, 20, 16),
         )
+    }
+    SMALL = {
+        **PRESETS["mprnet_derain"],
+        "filters": 12,
+        "unet_growth": 4,
+        "orsnet_growth": 4,
+        "num_blocks": 1,
     }
     support = "global_pool"
     multiple = MULTIPLE

@@ -57,14 +57,14 @@ class PANet(RestorationModel):
 
     Args:
         filters: Width of the features (the paper's 64).
-        num_blocks: Residual blocks, an even number: half before the attention.
+        num_blocks: Number of residual blocks, which is even: half before the attention.
         channels: `1` for gray images, `3` for RGB.
         reduction: Patches are compared in `filters // reduction` channels.
         res_scale: Factor of the branch in each residual block.
         shared_prelu: Whether one slope serves all residual blocks, as in the
             authors' code, or each has its own.
-        resize_mode: How the pyramid is sampled, see `bicubic_resize`: today's
-            PyTorch has `"scale_factor"`, the one that the released
+        resize_mode: Sampling of the pyramid, see `bicubic_resize`: today's
+            PyTorch has `"scale_factor"`, the version that the released
             checkpoints were made with had `"size_ratio"`.
         levels, ksize, stride, softmax_scale, average: See `PyramidAttention`.
         initialization: See `conv_initializers`.
@@ -187,12 +187,12 @@ class PAEDSR(RestorationModel):
 
     Args:
         filters: Width of the features (the paper's 256).
-        num_blocks: Residual blocks, an even number: half before the attention.
+        num_blocks: Number of residual blocks, which is even: half before the attention.
         scale: `2`, `3` or `4`; the last is two steps of 2.
         reduction: Patches are compared in `filters // reduction` channels.
         res_scale: Factor of the branch in each residual block, and of the
             attention's input, as in the authors' code.
-        resize_mode: How the pyramid is sampled, as in `PANet`.
+        resize_mode: Sampling of the pyramid, as in `PANet`.
         rgb_range: White inside the network, 1 or 255: images are multiplied
             by it after their mean color was subtracted, and the result is
             divided by it. A checkpoint needs the value it was trained with.

@@ -21,7 +21,7 @@ class ResidualDenseBlock(keras.layers.Layer):
     Args:
         filters: Width of the input and of the output.
         growth_rate: Width of each 3x3 convolution.
-        num_layers: How many of them there are.
+        num_layers: Number of 3x3 convolutions.
         initialization: See `conv_initializers`.
 
     Input and output: `(B, H, W, filters)`.
@@ -84,10 +84,10 @@ class RDN(RestorationModel):
         channels: `1` for gray images, `3` for RGB.
         filters: Width of the features between the blocks (the paper's G0).
         growth_rate: Width of the convolutions in the blocks (G).
-        num_blocks: Residual dense blocks (D).
-        num_layers: 3x3 convolutions in each block (C).
-        kernel_size: Of the two first convolutions and of the last, an odd
-            number; all others are 3x3 or 1x1.
+        num_blocks: Number of residual dense blocks (D).
+        num_layers: Number of 3x3 convolutions in each block (C).
+        kernel_size: Kernel size of the two first convolutions and of the last,
+            an odd number; all others are 3x3 or 1x1.
         scale: Super-resolution factor, `1` to `4`. Above 1 each factor of it
             is a convolution and a pixel shuffle after the global fusion.
         predicts_noise: Whether the last convolution makes the noise, which is
@@ -100,7 +100,7 @@ class RDN(RestorationModel):
     not clipped.
 
     Raises:
-        ValueError: if an argument is none of those above.
+        ValueError: if an argument is outside the values above.
 
     Reference:
         Zhang et al., Residual Dense Network for Image Restoration, 2020,
@@ -139,6 +139,13 @@ class RDN(RestorationModel):
                 ("rdn_rgb_x4", 3, 4),
             )
         },
+    }
+    SMALL = {
+        **PRESETS["rdn_gray"],
+        "filters": 16,
+        "growth_rate": 16,
+        "num_blocks": 2,
+        "num_layers": 3,
     }
     support = "local"
 
@@ -228,7 +235,7 @@ class RDN(RestorationModel):
 
 
 def _radius(dense_layers, kernel_size, steps):
-    """How far the network sees, in pixels of its input, from the last layer to the first."""
+    """Radius of the receptive field in pixels of the input, from the last layer to the first."""
     radius = kernel_size // 2
     for step in reversed(steps):
         radius = -(-radius // step) + 1

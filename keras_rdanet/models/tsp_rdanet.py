@@ -23,7 +23,7 @@ class DenseAttentionBlock(keras.layers.Layer):
 
     Args:
         filters: Width of the input, of each convolution and of the output.
-        dilations: Of the 3x3 convolutions, in order.
+        dilations: Dilation rates of the 3x3 convolutions, in order.
         attention: `"spatial"` or `"channel"`, the latter with reduction 8.
         use_bias: Whether convolutions outside the spatial gate have biases.
         initialization: See `conv_initializers`.
@@ -109,7 +109,7 @@ class TSPRDANet(RestorationModel):
         use_bias: Whether convolutions outside the spatial gates have biases;
             the released networks have none.
         image_residual: Whether both stages add the degraded image to what
-            they predict. Not in the paper: short training profits from it.
+            they predict. The paper does not; short trainings reach more with it.
         initialization: `"orthogonal"` (gain 0.2, Gaussian noise) or
             `"uniform"` (PyTorch's default, real noise).
 
@@ -137,6 +137,7 @@ class TSPRDANet(RestorationModel):
         for size, filters in (("", 64), ("_small", 32), ("_tiny", 16))
         for color, channels in (("gray", 1), ("rgb", 3), ("real", 3))
     }
+    SMALL = {**PRESETS["tsp_rdanet_tiny_gray"], "filters": 8}
     AS_PUBLISHED = {"image_residual": False}
     support = "global_pool"
     min_size = 4
@@ -164,6 +165,7 @@ class TSPRDANet(RestorationModel):
             "filters": filters,
             "kernel_size": 2,
             "strides": 2,
+            "data_format": "channels_last",
             "use_bias": use_bias,
             **conv_initializers(initialization, 4 * filters),
         }

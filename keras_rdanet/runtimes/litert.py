@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_rdanet.files import read_bytes, reading
 from keras_rdanet.image.io import to_float, to_samples
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.profiling import usable_cores
@@ -36,8 +37,9 @@ def open_file(
             ".tflite files need LiteRT; pip install 'keras-rdanet[lite]' or ai-edge-litert."
         ) from error
     path = Path(path)
-    content = path.read_bytes()
-    metadata = meta.from_json(_text(content, path))
+    content = read_bytes(path)
+    with reading(path, "a TFLite file of this version"):
+        metadata = meta.from_json(_text(content, path))
     try:
         interpreter = Interpreter(model_content=content, num_threads=threads or usable_cores())
         interpreter.allocate_tensors()
@@ -76,14 +78,12 @@ def _text(content: bytes, path: Path) -> bytes:
 
     if content[4:8] != b"TFL3":
         raise ValueError(f"{path} is damaged or no TFLite file.")
-    try:
+    with reading(path, "a TFLite file"):
         model = schema.Model.GetRootAs(content)
         entries = [model.Metadata(i) for i in range(model.MetadataLength())]
         buffers = {entry.Name(): model.Buffers(entry.Buffer()) for entry in entries}
         found = buffers.get(meta.FILE_NAME.encode())
         text = found and found.DataAsNumpy().tobytes()
-    except Exception as error:  # whatever reading at random places raises
-        raise ValueError(f"{path} is damaged: {error}") from error
     if not text:
         raise ValueError(
             f"{path} does not say which network it is; `keras-rdanet export` writes files that do."

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_rdanet.files import read_bytes, reading
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.profiling import usable_cores
 from keras_rdanet.runtimes import metadata as meta
@@ -32,22 +33,26 @@ def open_file(
             ".onnx files need ONNX Runtime; pip install 'keras-rdanet[export]' or onnxruntime."
         ) from error
     path = Path(path)
-    content = path.read_bytes()
+    content = read_bytes(path)
     try:
         session = open_session(content, threads)
     except Exception as error:  # its kinds of errors have no common base
         raise ValueError(f"{path} is damaged or no ONNX file that can be run here.") from error
-    texts = session.get_modelmeta().custom_metadata_map
+    with reading(path, "an ONNX file"):
+        texts = session.get_modelmeta().custom_metadata_map
     if meta.FILE_NAME not in texts:
         raise ValueError(
             f"{path} does not say which network it is; `keras-rdanet export` writes files that do."
         )
 
+    with reading(path, "an ONNX file of this version"):
+        metadata = meta.from_json(texts[meta.FILE_NAME])
+
     def restore(images):
         (restored,) = session.run(None, {"degraded": np.asarray(images, np.float32)})
         return restored
 
-    return meta.image_function(meta.from_json(texts[meta.FILE_NAME]), restore, path, precision)
+    return meta.image_function(metadata, restore, path, precision)
 
 
 def open_session(content: bytes, threads: int | None = None):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_rdanet.files import read_bytes, reading
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.runtimes import metadata as meta
 
@@ -27,7 +28,8 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
         raise ImportError(
             "SavedModels need TensorFlow; pip install 'keras-rdanet[train]'."
         ) from error
-    loaded = tf.saved_model.load(str(path))
+    with reading(path, "a SavedModel"):
+        loaded = tf.saved_model.load(str(path))
 
     def restore(images):
         # By way of `loaded`, which owns the weights: a signature does not keep them alive.
@@ -50,4 +52,5 @@ def read_metadata(path: Path) -> meta.ExportMetadata:
             f"{path} does not say which network it is; `keras-rdanet export` writes SavedModels "
             "that do."
         )
-    return meta.from_json(file.read_text(encoding="utf-8"))
+    with reading(path, "a SavedModel of this version"):
+        return meta.from_json(read_bytes(file))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_rdanet.files import open_regular, reading
 from keras_rdanet.weights import store
 
 # Convolution and transposed convolution alike: (out, in, kh, kw) to
@@ -129,15 +130,14 @@ def read_checkpoint(path) -> Mapping:
 
 
 def _read_npz(path):
-    try:
-        with zipfile.ZipFile(path) as archive:
+    with reading(path, "a plain .npz file"), open_regular(path) as file:
+        with zipfile.ZipFile(file) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_NPZ_BYTES:
             raise ValueError(f"it would unpack to {size} B")
-        with np.load(path, allow_pickle=False) as arrays:
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a plain .npz file: {error}.") from error
 
 
 def _read_pth(path):
@@ -148,7 +148,7 @@ def _read_pth(path):
             f"Reading {path} needs PyTorch: `pip install torch`, or save the state dict as "
             ".safetensors where PyTorch is installed."
         ) from error
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         try:
             return torch.load(file, weights_only=True, map_location="cpu")
         except Exception as error:  # torch has no common class for damaged files
@@ -160,8 +160,9 @@ def _read_pth(path):
 
 def _state_dict(checkpoint):
     """The tensors by name, without the wrappings that training scripts add."""
-    tensors = checkpoint.get("state_dict", checkpoint)
-    if not isinstance(tensors, Mapping) or not tensors:
+    tensors = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else {}
+    named = isinstance(tensors, Mapping) and all(isinstance(name, str) for name in tensors)
+    if not named or not tensors:
         raise ValueError("The checkpoint holds no tensors by name.")
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -204,7 +205,10 @@ def _float32(tensor):
 
 def _convert(tensor, shape, name, path):
     """A PyTorch tensor as the float32 array of a Keras variable."""
-    array = _float32(tensor)
+    try:
+        array = _float32(tensor)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{name} of the checkpoint is no tensor of real numbers.") from error
     if array.ndim == 4:
         array = array.transpose(CONV_AXES)
     elif array.size == 1 and shape in {(), (1,), (1, 1, 1)}:  # one slope for all channels

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_rdanet.files import file_sha256, write_bytes
+from keras_rdanet.files import file_sha256, open_regular, read_bytes, reading, write_bytes
 from keras_rdanet.tasks import registry as tasks
 
 FORMAT_VERSION = 1
@@ -135,7 +135,6 @@ def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
             or a value is not finite.
         OSError: if it cannot be read.
     """
-    import safetensors
     import safetensors.numpy
 
     path = Path(path)
@@ -149,11 +148,9 @@ def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path} holds {sorted(kinds - set(_NAMES))}; weights must be float32 or float16."
         )
-    try:
-        stored = safetensors.numpy.load(path.read_bytes())
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a whole .safetensors file: {error}.") from error
-    tensors = {name: array.astype(np.float32) for name, array in stored.items()}
+    with reading(path, "a whole .safetensors file"):
+        stored = safetensors.numpy.load(read_bytes(path))
+        tensors = {name: array.astype(np.float32) for name, array in stored.items()}
     _check_finite(tensors, path)
     return tensors
 
@@ -171,14 +168,15 @@ def read_metadata(path) -> dict:
             a number beyond `MAX_OVERRIDE`.
         OSError: if it cannot be read.
     """
+    described = _header(path)[1]
     try:
-        metadata = json.loads(_header(path)[1][METADATA_KEY])
+        metadata = json.loads(described[METADATA_KEY])
         written_here = (
             metadata["format_version"] == FORMAT_VERSION
             and isinstance(metadata["preset"], str)
             and isinstance(metadata["overrides"], dict)
         )
-    except (KeyError, TypeError, json.JSONDecodeError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         written_here = False
     if not written_here:
         raise ValueError(
@@ -241,18 +239,14 @@ def variables_by_path(model):
 def _header(path):
     """The tensor entries and the raw metadata of a `.safetensors` file."""
     path = Path(path)
-    with open(path, "rb") as file:
+    with reading(path, "a .safetensors file"), open_regular(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
             raise ValueError(f"{path} is not a .safetensors file: its header would be {length} B.")
-        text = file.read(length)
-    try:
-        entries = json.loads(text)
+        entries = json.loads(file.read(length))
         metadata = entries.pop("__metadata__", {})
         for entry in entries.values():
             entry["dtype"], [int(size) for size in entry["shape"]]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a .safetensors file: unreadable header.") from error
     return entries, metadata
 
 

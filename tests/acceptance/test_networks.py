@@ -41,27 +41,24 @@ def test_every_config_has_a_short_run_that_differs_as_the_table_says(networks):
         assert whole == less, path
 
 
+@pytest.mark.parametrize("preset", ["tsp_rdanet_rgb", "rdn_rgb_x3", "danet_s_gray", "pa_edsr_x4"])
+def test_a_short_run_has_the_small_network_with_the_ends_of_its_task(networks, preset):
+    network = registry.network(preset)
+    published = network.PRESETS[preset]
+    ends = {name: published[name] for name in networks.OF_THE_TASK if name in published}
+    assert published | networks.small_overrides(preset) == network.SMALL | ends
+
+
 @pytest.mark.parametrize("scale", [1, 2])
 def test_the_reach_of_a_local_network_is_its_radius(networks, scale):
-    model = RDN(
-        1, 4, 4, num_blocks=1, num_layers=2, kernel_size=3, scale=scale, predicts_noise=False
-    )
+    model = RDN(**{**RDN.SMALL, "num_blocks": 1, "scale": scale})
     side = 2 * (model.radius + 2) + 1
     for line in networks.reach(model, side):
         np.testing.assert_array_equal(np.flatnonzero(line), np.arange(2, side - 2))
 
 
 def test_the_reach_of_a_global_pool_is_everything(networks):
-    small = DANet.PRESETS["danet_gray"] | {
-        "filters": (4, 4),
-        "encoder_blocks": 0,
-        "middle_blocks": 0,
-        "decoder_blocks": 0,
-        "state": 2,
-        "num_convs": 1,
-        "reduction": 2,
-    }
-    rows, columns = networks.reach(DANet(**small), 24)
+    rows, columns = networks.reach(DANet(**DANet.SMALL), 24)
     assert rows.all()
     assert columns.all()
 

@@ -1,13 +1,15 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import ImageCms
+from PIL import Image, ImageCms
 
 from keras_rdanet.cli import main as command
 from keras_rdanet.image.io import Metadata, Picture, read_picture, write_picture
@@ -142,7 +144,7 @@ def test_a_folder_as_target_takes_the_name(run):
         (("empty.png", "out.png"), "empty.png: empty file"),
         (("text.png", "out.png"), "text.png: not a picture"),
         (("cut.png", "out.png"), "cut.png: cut short"),
-        (("in.png", "out.txt"), "out.txt: the suffix"),
+        (("in.png", "out.txt"), "out.txt: no format to write"),
         (("in.png", "missing/out.png"), "there is no folder missing"),
         (("in.png", "in.png"), "must be different files"),
         (("alpha.png", "out.jpg"), "JPEG cannot hold the alpha"),
@@ -248,6 +250,114 @@ def test_an_unknown_model_is_one_line(run):
         assert code == 1
         assert len(err) == 1
         assert model in err[0]
+
+
+def command_in(folder, *arguments, **options):
+    """The command in a process of its own, with a file that blurs slowly as `--model blur.fn`."""
+    code = """
+import dataclasses, sys, time
+from keras_rdanet.cli import main
+from keras_rdanet.inference import open as opening
+from tests.inference.functions import blurring
+blur = blurring(3)
+def slow(images):
+    open("started", "w").close()
+    time.sleep(0.1)
+    return blur(images)
+opening.OPENERS[".fn"] = lambda path, precision: dataclasses.replace(blur, function=slow)
+sys.argv[0] = "keras-rdanet"
+main.main()
+"""
+    (folder / "blur.fn").touch()
+    line = [sys.executable, "-c", code, "restore", *map(str, arguments), "--model", "blur.fn"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment |= options.pop("env", {})
+    return subprocess.Popen(
+        line,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_standard_input_and_output_take_the_place_of_files(tmp_path):
+    save(tmp_path / "in.jpg")
+    save(tmp_path / "in.png")
+    expected = read_picture(tmp_path / "in.jpg")
+    for name, format, start in (
+        ("in.jpg", (), b"\xff\xd8\xff"),
+        ("in.png", ("--format", "tif"), b"II*\0"),
+        ("in.png", (), b"\x89PNG"),
+    ):
+        process = command_in(tmp_path, "-", "-", "--strength", 0, *format)
+        out, err = process.communicate((tmp_path / name).read_bytes())
+        assert process.returncode == 0, err
+        assert out.startswith(start)
+        assert b"30 x 40 pixels" in err
+        (tmp_path / "out").write_bytes(out)
+        restored = read_picture(tmp_path / "out")
+        assert restored.samples.shape == expected.samples.shape
+
+
+def test_what_is_wrong_with_standard_input_is_one_line(tmp_path):
+    process = command_in(tmp_path, "-", "out.png")
+    out, err = process.communicate(b"not a picture")
+    assert (process.returncode, out) == (1, b"")
+    assert b"standard input: not a picture" in err
+    assert len(err.splitlines()) == 1
+    process = command_in(tmp_path, "in.png", "out.png", "--format", "png")
+    assert b"--format is for the standard output" in process.communicate()[1]
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_an_interrupted_command_says_how_to_go_on(tmp_path, folder):
+    os.mkdir(tmp_path / "in")
+    for i in range(3):
+        save(tmp_path / "in" / f"{i}.png", height=400, width=400)
+    files = ("in", "out") if folder else ("in/0.png", "out.png")
+    process = command_in(tmp_path, *files, "--tile", 32)
+    while not (tmp_path / "started").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert time.monotonic() - start < 2
+    assert (process.returncode, out) == (130, b"")
+    said = err.decode().splitlines()[-1]
+    assert said == "keras-rdanet: stopped; " + (
+        "the same command with --resume goes on" if folder else "out.png is not written"
+    )
+
+
+def test_names_that_the_terminal_cannot_print_are_no_failure(tmp_path):
+    name = "写真\n2.png"
+    save(tmp_path / name)
+    process = command_in(tmp_path, name, f"out {name}", env={"PYTHONIOENCODING": "latin-1"})
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert out.startswith(rb"out \u5199\u771f\n2.png: 30 x 40 pixels")
+    (tmp_path / name).write_bytes(b"text")
+    process = command_in(tmp_path, name, f"out {name}", env={"PYTHONIOENCODING": "latin-1"})
+    out, err = process.communicate()
+    assert (process.returncode, len(err.splitlines())) == (1, 1)
+    assert rb"\u5199\u771f\n2.png: not a picture" in err
+
+
+def test_a_format_that_is_only_read_becomes_a_png(run):
+    os.mkdir("in")
+    Image.fromarray(np.zeros((6, 7, 3), np.uint8)).save("in/a.gif")
+    save("in/a.png")
+    Path("in/notes.txt").touch()
+    code, out, err = run("in", "out")
+    assert (code, out.split(";")[0]) == (0, "2 ok, 0 failed, 1 skipped")
+    assert len(err) == 1
+    assert err[0].startswith("keras-rdanet: notes.txt: skipped, not one of .jpg")
+    assert read_picture("out/a.gif.png").samples.shape[:2] == (6, 7)
+    assert run("in", "out", "--resume")[1].startswith("2 done before, 0 ok")
 
 
 @pytest.mark.slow

@@ -172,6 +172,7 @@ def test_calibration_pictures_verify_as_well(weights, pictures, tmp_path):
     )
     assert (fp32.variant, int8.variant) == ("fp32", "int8")
     assert int8.protocol["pictures"] == pictures.name
+    assert int8.metadata.variant == "int8"
     assert open_model(tmp_path / "model_int8.onnx").precision == "int8"
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_rdanet.image import io as picture_io
 from keras_rdanet.image.io import (
+    READ_SUFFIXES,
     SUFFIXES,
     Metadata,
     Picture,
@@ -20,6 +22,7 @@ from keras_rdanet.image.io import (
     to_samples,
     write_picture,
 )
+from keras_rdanet.image.picture import Format, Source, unkept
 
 ICC = bytes(range(256)) * 5
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">a note</x:xmpmeta>'
@@ -392,3 +395,51 @@ def test_suffixes_are_case_insensitive(tmp_path):
     assert ".jpeg" in SUFFIXES
     write_picture(tmp_path / "A.PNG", random_picture())
     assert read_picture(tmp_path / "A.PNG").header.width == 53
+
+
+def test_a_new_format_is_a_file_and_a_line_here(tmp_path, monkeypatch):
+    # A PGM, as its file would define it, and the line of `io`.
+    def open_pgm(stream):
+        width, height = map(int, stream.read(17).split()[1:3])
+
+        def pixels():
+            data = stream.read(height * width)
+            if len(data) < height * width:
+                raise PictureError("cut short: rows are missing")
+            return np.frombuffer(data, np.uint8).reshape(height, width, 1)
+
+        header = PictureHeader(height, width, 1, np.dtype(np.uint8), False)
+        return Source(header, 1, pixels, Metadata)
+
+    def write_pgm(stream, pixels, metadata, quality):
+        height, width = pixels.shape[:2]
+        stream.write(b"P5 %4d %4d 255\n" % (width, height) + pixels.tobytes())
+        return unkept(metadata, "PGM")
+
+    def is_pgm(start):
+        return start.startswith(b"P5")
+
+    pgm = Format("PGM", (".pgm",), is_pgm, open_pgm, write_pgm, ("uint8",), max_side=9999)
+    monkeypatch.setattr(picture_io, "FORMATS", (*picture_io.FORMATS, pgm))
+
+    picture = random_picture(channels=1, metadata=Metadata(icc=ICC))
+    path = tmp_path / "a.pgm"
+    check_target(path, picture.header)
+    with pytest.warns(UserWarning, match="PGM could not keep ICC profile"):
+        write_picture(path, picture)
+    np.testing.assert_array_equal(read_picture(path).samples, picture.samples)
+    assert probe_size(path) == picture.header
+    with pytest.raises(PictureError, match="limit of 9"):
+        read_picture(path, max_pixels=9)
+    with pytest.raises(PictureError, match="PGM cannot hold uint16 samples"):
+        write_picture(path, random_picture("uint16", channels=1))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "cut short" in refusal(path)
+
+
+def test_formats_have_each_a_name_and_suffixes_of_their_own():
+    names = [known.name for known in picture_io.FORMATS]
+    assert len(set(names)) == len(names)
+    assert len(set(READ_SUFFIXES)) == len(READ_SUFFIXES)
+    assert set(SUFFIXES) < set(READ_SUFFIXES)
+    assert set(READ_SUFFIXES) - set(SUFFIXES) == {".gif", ".avif", ".heic", ".heif"}

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_rdanet.inference.restorer import Restorer
-from keras_rdanet.models import DANet, registry
+from keras_rdanet.models import DANet
 from keras_rdanet.models.danet import (
     DeformableBlock,
     RecurrentOffsetBlock,
@@ -13,43 +12,57 @@ from keras_rdanet.models.danet import (
 )
 from keras_rdanet.profiling import multiply_accumulates
 from keras_rdanet.weights.from_torch import from_torch
+from tests.models.checks import ResidualChecks, image, restore
 
 FULL = DANet.PRESETS["danet_gray"]
 
 
 def small(**options):
-    options = {
-        "filters": (4, 6, 8),
-        "encoder_blocks": 1,
-        "decoder_blocks": 1,
-        "state": 4,
-        "num_convs": 1,
-        "reduction": 1,
-        **options,
+    return DANet(**{**DANet.SMALL, **options})
+
+
+REFUSED = [
+    ({"channels": 2}, "`channels` must be 1"),
+    ({"encoder": "dense"}, "`encoder` must be one of"),
+    ({"decoder": "conv"}, "`decoder` must be one of"),
+]
+
+
+class TestDANet(ResidualChecks):
+    network = DANet
+    parameters = {
+        "danet_gray": 23_196_578,
+        "danet_rgb": 23_198_884,
+        "danet_s_gray": 15_736_370,
+        "danet_s_rgb": 15_738_676,
+        "danet_teacher_gray": 26_512_226,
     }
-    return DANet(**{**FULL, **options})
+    unlike = {"filters": (3, 5), "channels": 3, "decoder": "deform", "use_wavelet": False}
+    traits = {"channels": 1, "support": "global_pool", "scale": 1, "multiple": 4, "min_size": 4}
+    inner = "head"
+    silent = ("tail",)
+    refused = REFUSED
+
+    @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+    def test_offsets_stay_in_float32(self, precision):
+        block = self._in(precision).get_layer("enc0_arob")
+        assert (block.deform.compute_dtype, block.offset.compute_dtype) == (precision, "float32")
 
 
-def image(height, width, channels=1, seed=0):
-    return np.random.default_rng(seed).random((1, height, width, channels), np.float32)
+class TestAblation(ResidualChecks):
+    """Without recurrent offsets, wavelets and deformation."""
 
+    network = DANet
+    parameters = {}
+    unlike = {"filters": (4, 6), "encoder": "deform"}
+    traits = {"support": "global_pool", "multiple": 2, "min_size": 2}
+    inner = "head"
+    silent = ("tail",)
+    refused = REFUSED
 
-def restore(model, images):
-    return ops.convert_to_numpy(model(images))
-
-
-@pytest.mark.parametrize(
-    ("preset", "parameters"),
-    [
-        ("danet_gray", 23_196_578),
-        ("danet_rgb", 23_198_884),
-        ("danet_s_gray", 15_736_370),
-        ("danet_s_rgb", 15_738_676),
-        ("danet_teacher_gray", 26_512_226),
-    ],
-)
-def test_parameter_count(preset, parameters):
-    assert registry.build(preset).count_params() == parameters
+    def small(self, **options):
+        ablation = {"use_arob": False, "use_wavelet": False, "decoder": "plain"}
+        return small(**{"filters": (8, 8), "channels": 3, **ablation, **options})
 
 
 @pytest.mark.parametrize(
@@ -88,14 +101,6 @@ def test_multiply_accumulates_of_a_block(block, macs):
     np.testing.assert_allclose(counted, macs, rtol=1e-3)  # gates of pooled channels cost little
 
 
-def test_silent_tail_returns_the_input():
-    model = small()
-    tail = model.get_layer("tail")
-    tail.set_weights([np.zeros_like(w) for w in tail.get_weights()])
-    x = image(8, 12) * 3 - 1
-    np.testing.assert_array_equal(restore(model, x), x)
-
-
 def test_state_is_scaled_like_the_lengths_it_is_made_of():
     x = image(4, 6, 2)
     halves = x.reshape(1, 2, 2, 3, 2, 2).mean((2, 4)) / 2
@@ -132,64 +137,6 @@ def test_blocks_without_deformation_and_attention_are_residual():
     assert [w.path.split("/")[-2] for w in block.weights[::2]] == ["conv_in", "conv0", "conv1"]
 
 
-@pytest.mark.parametrize("full", [True, False])
-def test_sizes_unknown_when_the_graph_was_built(full):
-    model = small(filters=(4, 6), use_arob=full, use_wavelet=full)
-    function = model.image_function()
-    assert (function.support, function.multiple, function.min_size) == ("global_pool", 2, 2)
-    for size in ((4, 4), (8, 12), (12, 6)):
-        x = image(*size)
-        np.testing.assert_allclose(function(x), restore(model, x), atol=1e-5)
-
-
-def test_pictures_of_odd_size_are_restored_at_their_size():
-    model = small(channels=3, encoder="plain", decoder="plain")
-    assert model.image_function().multiple == 4
-    x = image(9, 14, 3)[0]
-    restored = Restorer(model)(x)
-    padded = np.pad(x, ((0, 3), (0, 2), (0, 0)), mode="reflect")
-    expected = restore(model, padded[None])[0, :9, :14]
-    np.testing.assert_allclose(restored, expected, atol=1e-5)
-
-
-def test_every_weight_learns_and_the_loss_falls():
-    keras.utils.set_random_seed(0)
-    model = small(filters=(4, 6), middle_blocks=1)
-    for weight in model.weights:
-        if weight.path.endswith("squeeze/bias"):  # a gate whose ReLU is off learns nothing
-            weight.assign(np.ones(weight.shape))
-    before = model.get_weights()
-    model.compile(keras.optimizers.Adam(1e-3), "mse", run_eagerly=True)
-    x, target = image(8, 8), image(8, 8, seed=1)
-    losses = [float(model.train_on_batch(x, target)) for _ in range(2)]
-    assert losses[1] < losses[0]
-    changed = [(a != b).any() for a, b in zip(before, model.get_weights(), strict=True)]
-    unmoved = [w.path for w, moved in zip(model.weights, changed, strict=True) if not moved]
-    assert unmoved == []
-
-
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_stays_close_to_float32(precision):
-    arguments = {"filters": (8, 8), "encoder_blocks": 1, "decoder_blocks": 1, "state": 4}
-    whole = registry.build("danet_gray", **arguments)
-    half = registry.build("danet_gray", precision=precision, **arguments)
-    block = half.get_layer("enc0_arob")
-    assert (block.deform.compute_dtype, block.offset.compute_dtype) == (precision, "float32")
-    half.set_weights(whole.get_weights())
-    x = image(8, 8)
-    np.testing.assert_allclose(restore(half, x), restore(whole, x), atol=0.01)
-    assert np.isfinite(restore(half, np.ones((1, 16, 16, 1), np.float32))).all()
-
-
-def test_reloading_keeps_arguments_and_output(tmp_path):
-    model = small(filters=(3, 5), channels=3, decoder="deform", use_wavelet=False)
-    model.save(tmp_path / "model.keras")
-    reloaded = keras.models.load_model(tmp_path / "model.keras")
-    assert reloaded.get_config() == model.get_config()
-    x = image(6, 4, 3)
-    np.testing.assert_array_equal(restore(reloaded, x), restore(model, x))
-
-
 def test_names_of_the_reference_implementation_load():
     model = small(num_convs=2)
     shapes = {}
@@ -223,16 +170,3 @@ def test_names_of_the_reference_implementation_load():
     np.testing.assert_allclose(
         kernel[0, 2], tensors["dec.1.arob.deform.weight"][:, :, 0, 2].T, rtol=1e-6
     )
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"channels": 2}, "`channels` must be 1"),
-        ({"encoder": "dense"}, "`encoder` must be one of"),
-        ({"decoder": "conv"}, "`decoder` must be one of"),
-    ],
-)
-def test_wrong_arguments_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        small(**options)

@@ -3,29 +3,41 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_rdanet.image.geometry import pad_to_multiple
-from keras_rdanet.inference.restorer import Restorer
 from keras_rdanet.models import MPRNet, registry
 from keras_rdanet.models.mprnet import Fold
 from keras_rdanet.profiling import multiply_accumulates
 from keras_rdanet.weights.from_torch import from_torch
+from tests.models.checks import ResidualChecks, image, outputs
 from tests.models.reference import bilinear_double, convolution, weights_of
 
 STAGES = ["stage1", "stage2", "stage3"]
 
 
 def small(channels=3, **options):
-    options = {
-        "filters": 4,
-        "unet_growth": 1,
-        "orsnet_growth": 2,
-        "num_blocks": 1,
-        "kernel_size": 3,
-        "reduction": 4,
-        "use_bias": False,
-        **options,
+    return MPRNet(**{**MPRNet.SMALL, "channels": channels, **options})
+
+
+class TestMPRNet(ResidualChecks):
+    network = MPRNet
+    parameters = {}  # with the multiply-accumulates, below
+    unlike = {
+        "channels": 1,
+        "filters": 6,
+        "num_blocks": 2,
+        "kernel_size": 5,
+        "reduction": 3,
+        "use_bias": True,
     }
-    return MPRNet(channels=channels, **options)
+    traits = {"channels": 3, "support": "global_pool", "scale": 1, "multiple": 8, "min_size": 8}
+    learning = {"use_bias": True}
+    inner = "concat12"
+    silent = ("sam12_conv2", "sam23_conv2", "tail")
+    refused = [
+        ({"channels": 4}, "`channels` must be 1"),
+        ({"filters": 3}, "`filters` must be at least `reduction`, 4"),
+        ({"kernel_size": 2}, "`kernel_size` must be odd"),
+        ({"initialization": "zeros"}, '"orthogonal" or "uniform"'),
+    ]
 
 
 def lively(channels=3, **options):
@@ -40,21 +52,6 @@ def lively(channels=3, **options):
 def model():
     """For tests that leave it as it is."""
     return lively()
-
-
-def image(height, width, channels=3, seed=0, batch=1):
-    return np.random.default_rng(seed).random((batch, height, width, channels), np.float32)
-
-
-def restore(model, images):
-    return {stage: ops.convert_to_numpy(output) for stage, output in model(images).items()}
-
-
-def silence(model):
-    """Make all three image residuals zero."""
-    for name in ("sam12_conv2", "sam23_conv2", "tail"):
-        layer = model.get_layer(name)
-        layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
 
 
 @pytest.mark.parametrize(
@@ -189,27 +186,18 @@ def test_network_by_hand(channels, options):
     model = lively(channels, **options)
     x = image(8, 16, channels)
     expected = Reference(model)(x[0].astype(np.float64))
-    outputs = restore(model, x)
-    assert list(outputs) == model.stages == STAGES
-    for output, reference in zip(outputs.values(), expected, strict=True):
+    given = outputs(model, x)
+    assert list(given) == model.stages == STAGES
+    for output, reference in zip(given.values(), expected, strict=True):
         assert np.ptp(reference - x[0]) > 0.1
         np.testing.assert_allclose(output[0], reference, atol=1e-5 * np.ptp(reference))
 
 
-def test_images_of_a_batch_do_not_mix(model):
-    both = image(8, 16, batch=2)
-    outputs = restore(model, both)
-    for i in range(2):
-        alone = restore(model, both[i : i + 1])
-        for stage in STAGES:
-            np.testing.assert_allclose(outputs[stage][i], alone[stage][0], rtol=1e-3, atol=1e-4)
-
-
 def test_first_stage_sees_half_of_the_image(model):
-    x = image(16, 16)
+    x = image(16, 16, 3)
     changed = x.copy()
     changed[0, 8:] = 0
-    before, after = restore(model, x), restore(model, changed)
+    before, after = outputs(model, x), outputs(model, changed)
     np.testing.assert_array_equal(after["stage1"][0, :8], before["stage1"][0, :8])
     assert (after["stage2"][0, 0] != before["stage2"][0, 0]).all()
 
@@ -222,83 +210,16 @@ def test_fold_makes_patches_and_puts_them_together():
     np.testing.assert_array_equal(ops.convert_to_numpy(Fold(0, 1)(Fold(0, 2)(quarters))), x)
 
 
-def test_sizes_may_change_from_call_to_call():
-    """They are unknown when the network is made, and after two sizes when it is traced."""
-    model = small()
-    function = model.image_function()
-    for size in ((8, 8), (8, 16), (16, 8)):
-        x = image(*size)
-        np.testing.assert_allclose(function(x), restore(model, x)["stage3"], atol=1e-5)
-    assert model.output["stage3"].shape == (None, None, None, 3)
-
-
 @pytest.mark.parametrize("size", [(12, 16), (16, 9)])
 def test_other_sizes_are_refused_with_the_way_out(model, size):
     with pytest.raises(ValueError, match=r"multiples of 8, got (12|9); `Restorer` pads"):
-        model(image(*size))
-
-
-def test_restorer_pads_by_reflection_at_the_bottom_and_right(model):
-    x = image(13, 21)
-    padded, _ = pad_to_multiple(x, 8)
-    assert padded.shape == (1, 16, 24, 3)
-    expected = restore(model, padded)["stage3"][0, :13, :21]
-    np.testing.assert_allclose(Restorer(model, tile="off")(x[0]), expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_silent_residuals_return_the_input(channels):
-    model = small(channels)
-    silence(model)
-    x = image(8, 16, channels) * 3 - 1  # not clipped either
-    for output in restore(model, x).values():
-        np.testing.assert_array_equal(output, x)
+        model(image(*size, 3))
 
 
 def test_one_slope_serves_the_whole_network():
     model = small()
     (slope,) = (v for v in model.weights if "prelu" in v.path)
     assert ops.convert_to_numpy(slope).ravel() == [0.25]
-
-
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_keeps_the_images_in_float32(precision):
-    options = {"filters": 4, "unet_growth": 1, "orsnet_growth": 1, "num_blocks": 1}
-    model = registry.build("mprnet_derain", precision=precision, **options)
-    assert model.get_layer("concat12").compute_dtype == precision
-    x = image(8, 16)
-    flat = restore(model, np.ones((1, 64, 64, 3), np.float32))
-    assert all(np.isfinite(output).all() for output in flat.values())
-    silence(model)
-    for output in restore(model, x).values():
-        np.testing.assert_array_equal(output, x)
-
-
-def test_mixed_precision_stays_close_to_float32():
-    options = {"filters": 8, "unet_growth": 4, "orsnet_growth": 4, "num_blocks": 1}
-    whole = registry.build("mprnet_derain", **options)
-    half = registry.build("mprnet_derain", precision="bfloat16", **options)
-    half.set_weights(whole.get_weights())
-    x = image(16, 16)
-    for stage, output in restore(half, x).items():
-        np.testing.assert_allclose(output, restore(whole, x)[stage], atol=0.02)
-
-
-def test_reloading_keeps_arguments_and_output(tmp_path):
-    model = small(1, filters=6, num_blocks=2, kernel_size=5, reduction=3, use_bias=True)
-    model.save(tmp_path / "model.keras")
-    reloaded = keras.models.load_model(tmp_path / "model.keras")
-    assert reloaded.get_config() == model.get_config()
-    x = image(8, 8, 1)
-    for stage, output in restore(reloaded, x).items():
-        np.testing.assert_array_equal(output, restore(model, x)[stage])
-
-
-def test_image_function_gives_the_last_stage(model):
-    function = model.image_function()
-    assert (function.support, function.multiple, function.min_size) == ("global_pool", 8, 8)
-    x = image(8, 16)
-    np.testing.assert_allclose(function(x), restore(model, x)["stage3"], rtol=1e-4, atol=1e-4)
 
 
 def original_shapes(c1, c2, c3, m, num_blocks, bias):
@@ -361,7 +282,7 @@ def test_weights_of_the_original_find_their_places(num_blocks, bias, names, vari
     tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     tensors |= {name: np.float32([0.125]) for name, shape in shapes.items() if shape == (1,)}
     assert names in (None, len(tensors))
-    model = small(unet_growth=2, orsnet_growth=1, num_blocks=num_blocks, use_bias=bias)
+    model = small(filters=4, unet_growth=2, orsnet_growth=1, num_blocks=num_blocks, use_bias=bias)
     assert len(from_torch(model, tensors).loaded) == variables
     weights = weights_of(model)
     for ours, theirs in (
@@ -378,17 +299,3 @@ def test_weights_of_the_original_find_their_places(num_blocks, bias, names, vari
         tensor = tensors[f"{theirs}.weight"].transpose(2, 3, 1, 0)
         np.testing.assert_array_equal(weights[f"{ours}/kernel"], tensor)
     assert weights["prelu/alpha"].item() == 0.125
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"channels": 4}, "`channels` must be 1"),
-        ({"filters": 3}, "`filters` must be at least `reduction`, 4"),
-        ({"kernel_size": 2}, "`kernel_size` must be odd"),
-        ({"initialization": "zeros"}, '"orthogonal" or "uniform"'),
-    ],
-)
-def test_wrong_arguments_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        small(**options)

@@ -4,8 +4,9 @@ import pytest
 from keras import ops
 
 from keras_rdanet.layers.pyramid_attention import PUBLISHED
-from keras_rdanet.models import PAEDSR, PANet, registry
+from keras_rdanet.models import PAEDSR, PANet
 from keras_rdanet.weights.from_torch import from_torch
+from tests.models.checks import NetworkChecks, image, restore, silence
 
 
 def panet(**options):
@@ -16,33 +17,45 @@ def pa_edsr(**options):
     return PAEDSR(**{**PAEDSR.SMALL, **options})
 
 
-def image(height, width, channels=1, seed=0):
-    return np.random.default_rng(seed).random((1, height, width, channels), np.float32)
+ODD_ATTENTION = {
+    "levels": [1.0, 0.7],
+    "ksize": 5,
+    "stride": 2,
+    "softmax_scale": 4,
+    "average": False,
+    "resize_mode": "size_ratio",
+}
 
 
-def restore(model, images):
-    return ops.convert_to_numpy(model(images))
+class TestPANet(NetworkChecks):
+    network = PANet
+    parameters = {"panet_gray": 5_954_949, "panet_rgb": 5_957_255}
+    unlike = {"filters": 5, "num_blocks": 2, "shared_prelu": False, **ODD_ATTENTION}
+    traits = {"channels": 1, "support": "nonlocal", "scale": 1, "multiple": 1, "min_size": 2}
+    inner = "attention"
+    refused = [
+        ({"channels": 4}, "`channels` must be 1"),
+        ({"num_blocks": 3}, "`num_blocks` must be even"),
+        ({"resize_mode": "cubic"}, "`resize_mode` must be one of"),
+        ({"levels": [2.0]}, "`levels` must be fractions"),
+    ]
 
 
-def silence(model, *names):
-    """Make layers give zeros, and zeros only."""
-    for name in names:
-        layer = model.get_layer(name)
-        layer.set_weights([np.zeros_like(w) for w in layer.get_weights()])
-
-
-@pytest.mark.parametrize(
-    ("preset", "parameters"),
-    [
-        ("panet_gray", 5_954_949),
-        ("panet_rgb", 5_957_255),
-        ("pa_edsr_x2", 40_811_846),
-        ("pa_edsr_x3", 43_762_246),
-        ("pa_edsr_x4", 43_172_166),
-    ],
-)
-def test_parameter_count_is_that_of_the_original(preset, parameters):
-    assert registry.build(preset).count_params() == parameters
+class TestPAEDSR(NetworkChecks):
+    network = PAEDSR
+    parameters = {
+        "pa_edsr_x2": 40_811_846,
+        "pa_edsr_x3": 43_762_246,
+        "pa_edsr_x4": 43_172_166,
+    }
+    unlike = {"filters": 9, "scale": 3, "rgb_range": 255, **ODD_ATTENTION}
+    traits = {"channels": 3, "support": "nonlocal", "scale": 2, "multiple": 1, "min_size": 2}
+    inner = "attention"
+    refused = [
+        ({"scale": 5}, "`scale` must be 2, 3 or 4"),
+        ({"num_blocks": 0}, "`num_blocks` must be even"),
+        ({"levels": []}, "`levels` must be fractions"),
+    ]
 
 
 def test_parameter_count_of_other_sizes():
@@ -104,18 +117,9 @@ def test_rgb_range_is_that_of_the_network_not_of_the_images():
 
 @pytest.mark.parametrize("build", [panet, pa_edsr])
 def test_options_reach_the_attention(build):
-    options = {
-        "levels": [1.0, 0.4],
-        "ksize": 5,
-        "stride": 2,
-        "softmax_scale": 4,
-        "average": False,
-        "resize_mode": "size_ratio",
-    }
+    options = {**ODD_ATTENTION, "levels": [1.0, 0.4]}
     model = build(**options)
-    config = model.get_layer("attention").get_config()
-    assert options.items() <= config.items()
-    assert options.items() <= model.get_config().items()
+    assert options.items() <= model.get_layer("attention").get_config().items()
     assert model.image_function().min_size == 3
     x = image(3, 4, model.channels)
     assert restore(model, x).shape == (1, 3 * model.scale, 4 * model.scale, model.channels)
@@ -136,15 +140,6 @@ def test_super_resolution_enlarges(scale):
     assert restore(model, image(5, 3, 3)).shape == (1, 5 * scale, 3 * scale, 3)
     function = model.image_function()
     assert (function.scale, function.channels, function.support) == (scale, 3, "nonlocal")
-
-
-def test_sizes_unknown_when_the_graph_was_built():
-    model = panet(channels=3)
-    function = model.image_function()
-    assert (function.support, function.min_size, function.radius) == ("nonlocal", 2, None)
-    for size in ((8, 9), (5, 12), (2, 2), (7, 3)):  # TensorFlow stops knowing the size
-        x = image(*size, 3)
-        np.testing.assert_allclose(function(x), restore(model, x), atol=1e-6)
 
 
 def test_resize_mode_matters_where_sizes_are_cut():
@@ -207,31 +202,6 @@ def test_a_checkpoint_of_the_original_code_loads():
     assert len(from_torch(other, tensors | in_levels).loaded) == 27
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_is_finite_and_close(precision):
-    arguments = {"filters": 8, "num_blocks": 2}
-    whole = registry.build("panet_gray", **arguments)
-    half = registry.build("panet_gray", precision=precision, **arguments)
-    assert half.get_layer("attention").compute_dtype == precision
-    half.set_weights(whole.get_weights())
-    x = image(12, 12)
-    restored = restore(half, x)
-    assert restored.dtype == np.float32
-    np.testing.assert_allclose(restored, restore(whole, x), atol=0.02)
-    assert np.isfinite(restore(half, np.ones((1, 12, 12, 1), np.float32))).all()
-
-
-@pytest.mark.parametrize(
-    "model", [panet(filters=5, num_blocks=4, shared_prelu=False), pa_edsr(filters=9, scale=3)]
-)
-def test_reloading_keeps_arguments_and_output(model, tmp_path):
-    model.save(tmp_path / "model.keras")
-    reloaded = keras.models.load_model(tmp_path / "model.keras")
-    assert reloaded.get_config() == model.get_config()
-    x = image(4, 5, model.channels)
-    np.testing.assert_array_equal(restore(reloaded, x), restore(model, x))
-
-
 @pytest.mark.filterwarnings("ignore:Model doesn't support `jit_compile=True`")
 def test_training_lowers_the_loss_where_xla_is_asked_for():
     model = panet(num_blocks=2)
@@ -241,19 +211,3 @@ def test_training_lowers_the_loss_where_xla_is_asked_for():
     losses = [float(model.train_on_batch(x, x)) for _ in range(3)]
     assert losses[2] < losses[0]
     assert all((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("build", "options", "message"),
-    [
-        (panet, {"channels": 4}, "`channels` must be 1"),
-        (panet, {"num_blocks": 3}, "`num_blocks` must be even"),
-        (panet, {"resize_mode": "cubic"}, "`resize_mode` must be one of"),
-        (panet, {"levels": [2.0]}, "`levels` must be fractions"),
-        (pa_edsr, {"scale": 5}, "`scale` must be 2, 3 or 4"),
-        (pa_edsr, {"num_blocks": 0}, "`num_blocks` must be even"),
-    ],
-)
-def test_wrong_arguments_are_named(build, options, message):
-    with pytest.raises(ValueError, match=message):
-        build(**options)

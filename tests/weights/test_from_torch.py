@@ -1,3 +1,4 @@
+import io
 import sys
 import zipfile
 
@@ -7,7 +8,14 @@ import pytest
 import safetensors.numpy
 
 from keras_rdanet.models.tsp_rdanet import TSPRDANet
-from keras_rdanet.weights.from_torch import from_torch, keras_path, read_checkpoint
+from keras_rdanet.weights.from_torch import (
+    _convert,
+    _state_dict,
+    from_torch,
+    keras_path,
+    read_checkpoint,
+)
+from tests.mutations import mutations
 
 RULES = [(r"body\.\d+\.act\.weight", "act.alpha"), (r"first\.0\.(.+)", r"first.\1")]
 
@@ -198,3 +206,37 @@ def test_other_files_and_empty_checkpoints_are_refused(tmp_path):
 def test_names_without_a_rule_follow_the_layers():
     assert keras_path("rdab.conv3.weight", []) == "rdab/conv3/kernel"
     assert keras_path("first.0.bias", RULES) == "first/bias"
+
+
+def test_whatever_is_wrong_with_an_npz_file_is_said_in_words_that_name_it(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, a=np.arange(60.0), b=np.ones((3, 4), np.float32))
+    texts = ("(3, 4", "(99999999999999999999,)", "('3', 4)", "((3,),)", "3 4", "[" * 500)
+    crafted = [path.read_bytes() for _ in texts]
+    for index, text in enumerate(texts):
+        content = io.BytesIO()
+        np.save(content, np.ones((3, 4), np.float32))
+        header = content.getvalue().replace(b"(3, 4)", text.encode())
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", header)
+        crafted[index] = path.read_bytes()
+    np.savez_compressed(path, a=np.arange(60.0), b=np.ones((3, 4), np.float32))
+    for content in [*crafted, *mutations(path.read_bytes(), 300)]:
+        path.write_bytes(content)
+        try:
+            read_checkpoint(path)
+        except ValueError as error:
+            assert "a.npz" in str(error)  # noqa: PT017 (some damage does no harm)
+            assert "\n" not in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("tensor", [np.array("text"), np.array([b"x"]), object(), "text"])
+def test_a_checkpoint_of_other_things_than_tensors_is_refused(tensor):
+    with pytest.raises(ValueError, match="no tensor"):
+        _convert(tensor, (1,), "a", "b")
+
+
+@pytest.mark.parametrize("checkpoint", [[1, 2], 7, {"state_dict": 3}, {1: np.ones(2)}, {}])
+def test_a_checkpoint_without_names_is_refused(checkpoint):
+    with pytest.raises(ValueError, match="no tensors by name"):
+        _state_dict(checkpoint)

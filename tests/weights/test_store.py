@@ -9,6 +9,7 @@ import safetensors.numpy
 
 from keras_rdanet.files import file_sha256
 from keras_rdanet.weights import store
+from tests.mutations import mutations
 
 METADATA = {"preset": "tinynet_gray", "overrides": {"filters": 4}, "task": "jpeg"}
 
@@ -226,3 +227,26 @@ def test_the_hash_of_a_folder_sees_names_and_contents(tmp_path):
     file.write_bytes(b"one")
     file.rename(tmp_path / "a")
     assert file_sha256(tmp_path) != first
+
+
+def test_whatever_is_wrong_with_a_weights_file_is_said_in_words_that_name_it(saved):
+    model, path = saved
+    header, whole = path.read_bytes()[:700], path.read_bytes()
+    for content in [*mutations(whole, 100), *(m + whole[700:] for m in mutations(header, 200))]:
+        path.write_bytes(content)
+        for read in (
+            store.read_metadata,
+            store.shapes,
+            lambda path: store.load_weights(model, path),
+        ):
+            try:
+                read(path)
+            except ValueError as error:
+                assert "w.safetensors" in str(error)  # noqa: PT017 (some damage does no harm)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_with_the_name_of_weights_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "w.safetensors")
+    with pytest.raises(OSError, match="is not a regular file"):
+        store.read_metadata(tmp_path / "w.safetensors")

@@ -11,7 +11,7 @@ from keras_rdanet.image.picture import Extra, Format, PictureError, Source
 
 _IMAGE, _EXTENSION, _END = 0x2C, 0x21, 0x3B
 _COMMENT, _APPLICATION = 0xFE, 0xFF
-_MAX_BLOCKS = 1_000_000
+_MAX_BLOCKS = 100_000
 _LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 
 

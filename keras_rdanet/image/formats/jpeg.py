@@ -198,9 +198,10 @@ class _File:
         while True:
             self._stream.seek(position)
             start = self._stream.read(2)
-            while start == b"\xff\xff":  # fill bytes
-                position += 1
-                start = start[1:] + self._stream.read(1)
+            if start == b"\xff\xff":  # fill bytes
+                position = _next_marker(self._stream, position)
+                self._stream.seek(position)
+                start = self._stream.read(2)
             if len(start) < 2:
                 raise PictureError("cut short: the end of the JPEG is missing")
             if start[0] != 0xFF:

@@ -115,16 +115,24 @@ def _read_chunks(stream: BinaryIO) -> _Chunks:
 
 def _size(chunks: dict[bytes, bytes]) -> tuple[int, int, bool]:
     """Return width, height and whether there is alpha, as libwebp sees it."""
-    flags = chunks.get(b"VP8X", b"\0")[0]
+    extended = chunks.get(b"VP8X", b"\0")
+    flags = extended[0]
     if flags & _ANIMATED:
         raise PictureError("an animation; save the frame you want as a picture of its own")
     if b"VP8L" in chunks:
         (bits,) = struct.unpack_from("<I", chunks[b"VP8L"], 1)
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), bool(bits >> 28 & 1)
-    if b"VP8 " not in chunks:
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        has_alpha = bool(bits >> 28 & 1)
+    elif b"VP8 " in chunks:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", chunks[b"VP8 "], 6))
+        has_alpha = bool(flags & _ALPHA) or b"ALPH" in chunks
+    else:
         raise PictureError("damaged: there is no picture in the WebP")
-    width, height = struct.unpack_from("<HH", chunks[b"VP8 "], 6)
-    return width & 0x3FFF, height & 0x3FFF, bool(flags & _ALPHA) or b"ALPH" in chunks
+    if len(extended) >= 10:
+        canvas = [1 + int.from_bytes(extended[i : i + 3], "little") for i in (4, 7)]
+        if canvas != [width, height]:
+            raise PictureError("damaged: the WebP states two sizes")
+    return width, height, has_alpha
 
 
 def _decode(stream: BinaryIO, header: PictureHeader, length: int) -> np.ndarray:
