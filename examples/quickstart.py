@@ -13,6 +13,7 @@ parser.add_argument("--checkpoint", default="original.pth", help="weights of the
 parser.add_argument("--patch-size", type=int, default=96, help="side of a patch in pixels")
 parser.add_argument("--steps", type=int, default=500, help="steps in an epoch")
 parser.add_argument("--epochs", type=int, default=20)
+parser.add_argument("--size", type=int, default=256, help="side of exported files in pixels")
 args = parser.parse_args()
 
 # As the command does it: depth, alpha channel and metadata are kept.
@@ -34,6 +35,11 @@ result = kr.evaluate(kr.create_model("mine.safetensors"), "set12/", task="gaussi
 print(result.mean("psnr"))
 
 reports = kr.export(
-    model, "out/", formats=["onnx", "tflite"], variants=["fp32", "int8"], calibration="photos/"
+    model,
+    "out/",
+    formats=["onnx", "tflite"],
+    variants=["fp32", "int8"],
+    calibration="photos/",
+    size=args.size,
 )
 restore = kr.Restorer("out/model_int8.tflite")
