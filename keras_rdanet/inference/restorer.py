@@ -233,10 +233,11 @@ class Restorer:
             raise ValueError(f"{function.name} was trained for {function.task}, not for mosaics.")
         if channels == 3 and function.channels == 1:
             sibling = self._is_name and rgb_sibling(self.model)
+            for_task = f" for {function.task}" if function.task else ""
             raise ValueError(
                 f"{function.name} restores gray pictures and this one is "
                 f"{'a mosaic' if self.mosaic else 'RGB'}; use "
-                + (f"{sibling}." if sibling else "an RGB model.")
+                + (f"{sibling}." if sibling else f"an RGB model{for_task}.")
             )
         return function
 
