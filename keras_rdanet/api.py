@@ -103,7 +103,8 @@ def restore_folder(
 
     Returns:
         The lines of the report: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`,
-        or `"done"` for what an earlier run had restored), `reason` and, for restored ones, what `restore_file` returns.
+        or `"done"` for what an earlier run had restored), `reason` and, for
+        restored ones, what `restore_file` returns.
 
     Raises:
         ValueError: if there is no picture, or one would be overwritten.
