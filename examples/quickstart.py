@@ -14,6 +14,7 @@ parser.add_argument("--patch-size", type=int, default=96, help="side of a patch 
 parser.add_argument("--steps", type=int, default=500, help="steps in an epoch")
 parser.add_argument("--epochs", type=int, default=20)
 parser.add_argument("--size", type=int, default=256, help="side of exported files in pixels")
+parser.add_argument("--force", action="store_true", help="publish int8 files of any quality")
 args = parser.parse_args()
 
 # As the command does it: depth, alpha channel and metadata are kept.
@@ -41,5 +42,6 @@ reports = kr.export(
     variants=["fp32", "int8"],
     calibration="photos/",
     size=args.size,
+    force=args.force,
 )
 restore = kr.Restorer("out/model_int8.tflite")

@@ -83,7 +83,7 @@ def test_the_quickstart_runs_on_small_pictures(workplace):
         for name, array in store.read_tensors("ours.safetensors").items()
     }
     np.savez("panet.npz", **tensors)
-    options = "--checkpoint panet.npz --patch-size 16 --steps 1 --epochs 1 --size 64"
+    options = "--checkpoint panet.npz --patch-size 16 --steps 1 --epochs 1 --size 64 --force"
     script = [sys.executable, str(ROOT / "examples" / "quickstart.py"), *options.split()]
     done = subprocess.run(script, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr[-2000:]
