@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# Whether a process of another machine still runs cannot be known; nobody writes one file so long.
+# Whether a process on another machine still runs cannot be known. After this time its temporary
+# files count as abandoned.
 _ABANDONED_SECONDS = 24 * 3600
 _OWNED = re.compile(
     r"\.(?P<machine>[\w-]+)\.(?P<pid>\d+)\.(?P<start>\d+)\.[0-9a-f]{12}\.(part|old)(\..*)?",
@@ -41,8 +42,8 @@ def remove_leftovers(folder: str | os.PathLike, *, recursive: bool = False) -> N
     """Remove temporary files and folders of processes that no longer run.
 
     Args:
-        folder: Where to look; nothing happens if it does not exist.
-        recursive: Look into its sub-folders too.
+        folder: Folder to search; nothing happens if it does not exist.
+        recursive: Whether to search its sub-folders as well.
     """
     folder = Path(folder)
     for path in list(folder.rglob(".*") if recursive else folder.glob(".*")):
@@ -63,7 +64,7 @@ def locked(path: str | os.PathLike, purpose: str) -> Iterator[None]:
 
     Args:
         path: The lock file, removed afterwards.
-        purpose: What the lock is for, as the subject of the error: `"the folder out"`.
+        purpose: Purpose of the lock, as the subject of the error message: `"the folder out"`.
 
     Raises:
         OSError: if another process holds the lock, with its host and process id, or the file

@@ -87,7 +87,7 @@ def latency(function: Callable, images, *, repeats: int = 5) -> float:
 
     Args:
         function: An image function, or any function that returns a finished result.
-        images: Argument of the call.
+        images: Images to call the function with.
         repeats: Number of timed calls, at least 1.
     """
     function(images)

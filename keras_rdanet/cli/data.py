@@ -15,8 +15,12 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def _pair_options(command):
     """Add the options that say what pairs are."""
     for option in (
-        click.option("--scale", default=1, help="Of pairs: how many times larger targets are."),
-        click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout."),
+        click.option("--scale", default=1, help="Factor by which the targets of pairs are larger."),
+        click.option(
+            "--split",
+            type=click.Choice(["train", "test"]),
+            help="Part of the public set of --layout.",
+        ),
         click.option(
             "--layout",
             type=click.Choice(list(registry.layouts())),

@@ -47,7 +47,9 @@ class _Tile(click.ParamType):
 
 
 @click.command()
-@click.option("--model", required=True, metavar="NAME|FILE", help="What is scored.")
+@click.option(
+    "--model", required=True, metavar="NAME|FILE", help="Network or exported file to score."
+)
 @click.option("--data", type=FOLDER, help="Folder of clean images, which are degraded.")
 @click.option(
     "--pairs",
@@ -61,11 +63,13 @@ class _Tile(click.ParamType):
     type=click.Choice(list(registry.layouts())),
     help="--data holds pairs, those of a public set.",
 )
-@click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout.")
+@click.option(
+    "--split", type=click.Choice(["train", "test"]), help="Part of the public set of --layout."
+)
 @click.option(
     "--task",
     type=TaskName(),
-    help="How images are degraded and scored; what the model was trained for, if it says so.",
+    help="Degradation and protocol; by default the task that the model was trained for.",
 )
 @_task_options
 @click.option("--baselines", is_flag=True, help="Noise: also score OpenCV, scikit-image and BM3D.")
@@ -81,7 +85,7 @@ class _Tile(click.ParamType):
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
-    help="What the network computes in; float32 by default.",
+    help="Precision of the computation; float32 by default.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first N images.")
 @click.option("--json", "json_file", type=FILE, help="Write protocol and all scores as JSON.")
@@ -123,13 +127,13 @@ def evaluate(
 
         from keras_rdanet.image.io import PictureHeader, check_target
 
-        # Fail before the work, not after it.
+        # An unusable output path is refused before the work.
         check_target(sheet_file, PictureHeader(1, 1, 3, np.dtype("uint8"), has_alpha=False))
 
     from keras_rdanet.evaluation.comparison import Method, baseline_methods, compare
     from keras_rdanet.evaluation.evaluate import open_identified, task_of
 
-    # Whether a family's gray or RGB network is meant, the images say.
+    # The images decide between the gray and the RGB network of a family.
     channels = _source(data, pairs, layout, split, scale=None).headers(0)[-1].channels
     with quiet():
         function, details = open_identified(model, precision=precision, channels=channels)

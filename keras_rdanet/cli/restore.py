@@ -15,7 +15,7 @@ import click
 from keras_rdanet.cli.startup import quiet
 from keras_rdanet.files import one_line
 
-# Stands for the standard input or output.
+# Name of the standard input or output.
 STANDARD = Path("-")
 
 
@@ -82,7 +82,9 @@ class _Tile(click.ParamType):
     metavar="SIGMA",
     help="Add Gaussian noise first, in gray levels of 255, to try things out.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of --add-noise.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of the noise of --add-noise."
+)
 @click.option(
     "--format",
     type=click.Choice(["png", "jpg", "webp", "tif", "bmp"]),
@@ -91,7 +93,7 @@ class _Tile(click.ParamType):
 @click.option("--strip-metadata", is_flag=True, help="Write no EXIF, ICC profile or XMP.")
 @click.option("--max-pixels", type=click.IntRange(1), help="Refuse larger pictures.")
 @click.option("--recursive", is_flag=True, help="Folders: include sub-folders.")
-@click.option("--resume", is_flag=True, help="Folders: leave out what is done already.")
+@click.option("--resume", is_flag=True, help="Folders: skip pictures that are done already.")
 @click.option(
     "--jobs",
     type=click.IntRange(1),
@@ -142,7 +144,7 @@ def restore(
     if format and target != STANDARD:
         raise click.UsageError("--format is for the standard output; otherwise the suffix tells.")
     _print_warnings_as_lines()
-    # Of two streams, the one that no picture is written to.
+    # Messages go to the stream that no picture is written to.
     tell = functools.partial(click.echo, err=target == STANDARD)
     options = FileOptions(
         strip_metadata=strip_metadata,
@@ -260,7 +262,7 @@ def _restore_folder(open_restorer, source, target, options, recursive, resume, j
     except KeyboardInterrupt:
         click.echo("\nkeras-rdanet: stopped; the same command with --resume goes on", err=True)
         sys.stdout.flush()
-        # At once: what threads still compute is of no use any more.
+        # Exit at once: results that threads still compute are not needed.
         os._exit(130)
     counts = collections.Counter(record["status"] for record in records)
     summary = f"{counts['ok']} ok, {counts['failed']} failed, {counts['skipped']} skipped"

@@ -23,8 +23,8 @@ class Method:
     """What `compare` scores.
 
     Args:
-        function: What restores.
-        tile, ensemble, details: As in `evaluate`.
+        function: Function that restores images.
+        tile, ensemble, details: Arguments of `evaluate`.
     """
 
     function: ImageFunction
@@ -38,10 +38,10 @@ class Comparison:
     """The scores of several methods by one protocol.
 
     Args:
-        title: Protocol and how strongly it degrades.
-        results: One a method.
-        pictures: The middle of the first images, a row an image: input,
-            methods, target, each with its caption.
+        title: Name of the protocol, and the level of the degradation.
+        results: Scores of the methods, one result for each.
+        pictures: Rows of captioned pictures, one row for each of the first images: the middle of
+            input, restored images and target.
     """
 
     title: str

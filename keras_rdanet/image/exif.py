@@ -63,7 +63,7 @@ def collect(
     Args:
         file: The TIFF.
         main: The fields of the first directory.
-        pointers: What points to the directories of EXIF and GPS, by its tag.
+        pointers: Fields that point to the directories of EXIF and GPS, by their tag.
 
     Returns:
         The block, `None` if there is nothing to put in it, and the names of what was lost.

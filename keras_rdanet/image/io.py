@@ -131,7 +131,8 @@ def open_picture(
 def result_suffix(path: str | os.PathLike) -> str:
     """Return the suffix for a restored copy of a picture file: that of its own format.
 
-    What a file is, its first bytes say. It is `.png` if we do not write that format, or none.
+    The first bytes of the file decide its format. The suffix is `.png` if the format is unknown
+    or cannot be written.
 
     Raises:
         OSError: if the file cannot be read.
@@ -191,14 +192,14 @@ def write_picture(
 
     Args:
         path: A path that ends in one of `SUFFIXES`.
-        picture: What to write; its depth is kept.
-        strip_metadata: Leave out EXIF, ICC, XMP and resolution.
-        quality: Of a JPEG, 1 to 100.
+        picture: Picture to write; its depth is kept.
+        strip_metadata: Whether to leave out EXIF, ICC, XMP and resolution.
+        quality: Quality of a JPEG, 1 to 100.
 
     Raises:
         PictureError: if the container cannot hold the depth, the alpha channel or
             the size, or the suffix is unknown.
-        OSError: if the file cannot be written; the old one stays as it was.
+        OSError: if the file cannot be written; an older one is left unchanged.
     """
     path = Path(path)
     container = _container_for(path, picture.header)

@@ -17,9 +17,9 @@ class Origin:
             that were trained since they were loaded.
         sha256: Hash of the file that was opened, a weights file or an exported
             file, in hexadecimal; `None` without a file.
-        task: What the weights were trained for, an identifier of
-            `keras_rdanet.tasks.registry`; `None` if that is not known.
-        description: The weights in words.
+        task: Task that the weights were trained for, an identifier of
+            `keras_rdanet.tasks.registry`; `None` if it is not known.
+        description: Description of the weights in words.
         license: Conditions under which the weights may be used.
         training_data: The images that the weights were trained on, in words.
     """

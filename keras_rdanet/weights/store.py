@@ -37,12 +37,12 @@ def save_weights(model, path, *, metadata: Mapping | None = None, dtype: str = "
     """Write the weights of a Keras model, whole or not at all.
 
     Args:
-        model: Its variable paths become the names of the arrays.
+        model: A Keras model, whose variable paths become the names of the arrays.
         path: The `.safetensors` file; its folder must exist.
-        metadata: JSON-able; `"preset"` names the preset that rebuilds the
-            network and `"overrides"`, `{}` if absent, what differs from it;
-            `"task"` is an identifier of `keras_rdanet.tasks.registry`, prose
-            belongs into `"description"`. By default what `describe` says.
+        metadata: Values that JSON can hold: `"preset"` names the preset that rebuilds the network;
+            `"overrides"` are the arguments that differ from it, `{}` if absent; `"task"` is an
+            identifier of `keras_rdanet.tasks.registry`; `"description"` is text. By default the
+            result of `describe`.
         dtype: `"float32"`, or `"float16"` for half the size.
 
     Raises:

@@ -38,7 +38,7 @@ def source(
         image: The image.
         metadata: Collects the metadata; without it, EXIF, ICC profile and XMP are those
             that Pillow has found.
-        remark: As in `Source`.
+        remark: Remark of the `Source`.
 
     Raises:
         PictureError: if its colours are neither gray nor RGB.
