@@ -15,7 +15,7 @@ parser.add_argument("--steps", type=int, default=500, help="steps in an epoch")
 parser.add_argument("--epochs", type=int, default=20)
 args = parser.parse_args()
 
-# As the command does it: depth, alpha channel and metadata are kept.
+# Depth, alpha channel and metadata are kept, as by the command.
 kr.restore_file("noisy.png", "clean.png")
 
 model = kr.create_model("tsp_rdanet_tiny_rgb")  # trained; weights=None makes a fresh one

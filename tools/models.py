@@ -51,7 +51,7 @@ Written by `python tools/models.py`; scores by `benchmarks/scores.py`.
   second on a CPU; blind, so nothing needs to be set. The command picks the gray or the RGB network.
 - **The same, and time to spare**: `tsp_rdanet_small`, about 0.1 dB better for four times the work
   a pixel.
-- **A photo from a camera or a phone, as it was processed there**: `tsp_rdanet_small_real`. Weights
+- **A photo processed by a camera or a phone**: `tsp_rdanet_small_real`. Weights
   for Gaussian noise leave camera noise standing, which is correlated between pixels.
 - **A JPEG with blocks and ringing**: `tsp_rdanet_tiny_gray.jpeg`, for gray pictures of quality 10
   to 40.
