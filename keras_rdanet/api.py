@@ -431,7 +431,10 @@ def _protocol(function, task, layout, paired, options):
             options = {"crop_border": published.crop_border, **options}
     several = [name for name, value in options.items() if isinstance(value, list | tuple)]
     if several:
-        raise ValueError(f"`{several[0]}` takes one value, {options[several[0]]!r} are several.")
+        raise ValueError(
+            f"`{several[0]}` takes one value, got {options[several[0]]!r}; call `evaluate` once "
+            "for each of them."
+        )
     task = task or task_of(function)
     if task is None and not paired:
         raise ValueError(

@@ -91,7 +91,7 @@ def _lock(path: Path, purpose: str) -> BinaryIO:
                     f"{purpose} is in use by another job{f' ({owner})' if owner else ''}; "
                     "wait for it or stop it."
                 )
-            # Whoever held it may have removed the file before we had the lock.
+            # The previous owner may have removed the file before this lock was taken.
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
                     file.truncate(0)
@@ -130,7 +130,7 @@ else:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether a path is temporary and its owner is known, or bound, to be gone."""
+    """Whether a path is temporary and its process has ended or must have ended."""
     match = _OWNED.fullmatch(path.name)
     if match is None and _OWNED_BY_0_1.fullmatch(path.name) is None:
         return False
@@ -154,14 +154,14 @@ def _machine() -> str:
 
 def _runs(pid: int, start: int) -> bool | None:
     """Whether a process of this machine runs; `None` if that cannot be known."""
-    if sys.platform == "win32":  # there, `os.kill` ends what it asks after
+    if sys.platform == "win32":  # there, `os.kill` would end the process
         return None
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True  # of another user
+        return True  # it belongs to another user
     return _start_time(pid) in (None, start) or start == 0
 
 

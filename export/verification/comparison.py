@@ -25,7 +25,7 @@ TIMED_CALLS = 3
 
 @dataclass(frozen=True)
 class Parity:
-    """How an exported file compares with its network in float32.
+    """The differences between an exported file and its network in float32.
 
     Args:
         max_abs_error: Largest difference of an output value, where white is 1.
@@ -54,7 +54,7 @@ class Parity:
 
     @property
     def psnr_loss(self) -> float:
-        """How many dB the file loses; negative if it gains."""
+        """The loss of PSNR of the file in dB; negative if it gains."""
         return self.psnr_float - self.psnr
 
 

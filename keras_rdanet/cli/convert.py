@@ -52,8 +52,9 @@ def convert(checkpoint, output, preset, overrides, dtype, task):
         raise click.UsageError(f"{output} must end in .safetensors.")
     if not output.parent.is_dir():
         raise click.UsageError(f"There is no folder {output.parent} to write to.")
-    if not all("=" in override for override in overrides):
-        raise click.UsageError("--set takes KEY=VALUE.")
+    for override in overrides:
+        if "=" not in override:
+            raise click.UsageError(f"--set takes KEY=VALUE, got {override!r}.")
     pairs = (override.split("=", 1) for override in overrides)
     values = {key: yaml.safe_load(text) for key, text in pairs}
     load_tensorflow()

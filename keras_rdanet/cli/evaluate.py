@@ -118,7 +118,7 @@ def evaluate(
     if (data is None) == (pairs is None):
         raise click.UsageError("Give either --data or --pairs DEGRADED CLEAN.")
     if (layout and pairs) or (split and not layout):
-        raise click.UsageError("--layout is of --data, and --split of --layout.")
+        raise click.UsageError("--layout needs --data, and --split needs --layout.")
     paired = bool(pairs or layout)
     levels = {name: value for name, value in task_options.items() if value not in (None, ())}
     task = _task_of_options(task, levels, paired)
@@ -148,7 +148,7 @@ def evaluate(
         raise click.UsageError(f"{model} does not say what it was trained for; give a --task.")
     protocols = registry.protocols(task, function.scale, paired=paired, **levels)
     if baselines and not registry.usual(task, function.scale).is_noise:
-        raise click.UsageError(f"--baselines are denoisers; this is {task}.")
+        raise click.UsageError(f"--baselines are denoisers; the task is {task}.")
     if tile is None:
         whole = function.tile_shape is None and function.support != "nonlocal"
         tile = "off" if whole else "auto"
@@ -196,7 +196,9 @@ def _task_of_options(task, levels, paired):
         if task not in (None, owner.name):
             raise click.UsageError(f"{flag} belongs to --task {owner.name}, not to {task}.")
         if paired != option.of_pairs:
-            raise click.UsageError(f"{flag} is not of {'pairs' if paired else 'clean images'}.")
+            raise click.UsageError(
+                f"{flag} cannot be used with {'pairs' if paired else 'clean images'}."
+            )
         task = owner.name
     return task
 

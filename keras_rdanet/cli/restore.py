@@ -142,7 +142,9 @@ def restore(
     if STANDARD in (source, target) and source.is_dir():
         raise click.UsageError("A folder cannot be written to the standard output.")
     if format and target != STANDARD:
-        raise click.UsageError("--format is for the standard output; otherwise the suffix tells.")
+        raise click.UsageError(
+            "--format is for the standard output; the suffix of any other OUT names the format."
+        )
     _print_warnings_as_lines()
     # Messages go to the stream that no picture is written to.
     tell = functools.partial(click.echo, err=target == STANDARD)
@@ -180,7 +182,7 @@ def restore(
 
 @contextlib.contextmanager
 def _standard_input(max_pixels):
-    """A file with what comes in, up to what the largest picture can take."""
+    """A file with the standard input, which must not be longer than the largest picture."""
     limit = 16 * max_pixels + 2**26
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "standard input")
@@ -210,7 +212,7 @@ def _restore_file(open_restorer, source, target, options, compare, tell):
     if target.is_dir():
         target = target / result_name(source.name)
     with contextlib.ExitStack() as stack:
-        # A file that cannot be used shall not wait for a framework to load.
+        # Unusable files are refused before a framework is loaded.
         job = stack.enter_context(prepare(source, target, options, compare=compare))
         restorer = open_restorer(job.header.channels, job.header.dtype)
         try:

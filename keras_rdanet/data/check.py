@@ -59,7 +59,7 @@ def check(
         source: Images, pairs or a packed set. For a packed set the sizes are
             those of its tiles; duplicates and leaks are those of the images.
         against: The test set.
-        min_size: The least height and width, such as the patch size; smaller
+        min_size: Least height and width in pixels, such as the patch size; smaller
             images are errors.
     """
     images, errors = _look_through(source, "Checking")

@@ -13,14 +13,14 @@ from keras_rdanet.image.source import Source
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.tasks.base import EvaluationProtocol, Task
 
-# Side of the middle of an image that the sheet shows, and how many images of a protocol.
+# Side of the crops on the sheet in pixels, and number of images of a protocol on it.
 CROP = 240
 PICTURES = 4
 
 
 @dataclass(frozen=True)
 class Method:
-    """What `compare` scores.
+    """A method that `compare` scores.
 
     Args:
         function: Function that restores images.
@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def input(self) -> str:
-        """What the input is called."""
+        """Name of the input in tables."""
         return "bicubic" if self.results[0].protocol.get("scale", 1) > 1 else "input"
 
     def means(self) -> list[dict]:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from keras_rdanet.files import replacing
 
-# Of the submission's format.
+# Version of the submission's format.
 EVAL_VERSION = "1.0"
 
 

@@ -100,7 +100,7 @@ def _tile(side, shave, scale):
 
 
 def _halves(side, tile, scale):
-    """Where the two tiles of an axis start, and the part of each result that is kept."""
+    """The starts of the two tiles of an axis, and the part of each result that is kept."""
     half = side // 2
     yield 0, slice(0, scale * half)
     yield side - tile, slice(-scale * (side - half), None)

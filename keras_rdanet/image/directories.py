@@ -9,7 +9,7 @@ from keras_rdanet.image.picture import MAX_FIELD, PictureError
 
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY = 0x8769, 0x8825, 0xA005
 ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 2, 3, 4, 5, 7
-# Type -> its code in `struct`, and how many of these a value is of.
+# Type -> its code in `struct`, and the number of these in a value.
 _TYPES = {
     1: ("B", 1),
     ASCII: ("B", 1),
@@ -30,7 +30,7 @@ _TYPES = {
 }
 CLASSIC_KINDS = range(1, 13)  # those outside a BigTIFF
 _MAX_NUMBERS = 1 << 21
-_MAX_ENTRIES = 100_000  # of all directories together, which may overlap
+_MAX_ENTRIES = 100_000  # limit for all directories together, which may overlap
 
 
 # Tag, type, count, and the value in the byte order of the file or its offset.

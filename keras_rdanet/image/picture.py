@@ -47,7 +47,7 @@ class Extra:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its picture.
+    """The metadata of a picture file.
 
     Args:
         exif: EXIF as it stands in a JPEG, from `b"Exif\\0\\0"` on. Its orientation is 1,
@@ -75,7 +75,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What the header of a picture file says: sizes in pixels, channels (1 or 3), depth."""
+    """The header of a picture file: sizes in pixels, channels (1 or 3), depth, alpha."""
 
     height: int
     width: int

@@ -120,7 +120,7 @@ class FileJob:
             picture = _with_noise(picture, self.options.add_noise, self.options.seed)
         facts: dict = {}
         if self.options.estimate_noise:
-            # Too small a picture has no estimate, which is no reason not to restore it.
+            # A picture can be too small for an estimate; it is restored anyway.
             with contextlib.suppress(ValueError):
                 facts["sigma"] = round(estimate_sigma(picture.samples), 2)
         restored = restorer.picture(picture, on_tile, function=function)
@@ -140,7 +140,7 @@ class FileJob:
         }
 
     def _check_result(self, function: ImageFunction, *, in_color: bool) -> None:
-        """Raise for what headers cannot show: how large the result is, and in how many colours."""
+        """Check what headers cannot show: the size and the number of colours of the result."""
         header = self.header
         result = replace(
             header,

@@ -43,8 +43,8 @@ def restore_folder(
     """Restore the pictures of a folder into another, under the same names.
 
     Pictures of a format that is only read become PNGs, `a.gif` for example `a.gif.png`.
-    No picture stops the others. `report.jsonl` in `target` says of every file
-    what became of it: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`),
+    A picture that fails does not stop the others. `report.jsonl` in `target` records the
+    result for every file: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`),
     `reason`, and for restored ones what `restore_file` returns, the hash of
     the file and of the options. A line is added as soon as a file is done;
     the finished report has one line a file, in order of names. While the job
@@ -120,7 +120,7 @@ def restore_folder(
         except BaseException:
             stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            # What goes on for longer is a tile that cannot be interrupted.
+            # A tile that takes longer cannot be interrupted.
             wait([future for future in futures if not future.cancelled()], STOP_SECONDS)
             raise
         pool.shutdown()

@@ -55,7 +55,7 @@ class ImageFunction:
 
     @property
     def task(self) -> str | None:
-        """What it was trained for, an identifier of the task registry; `None` if unknown."""
+        """The task it was trained for, an identifier of the registry; `None` if unknown."""
         return self.origin.task if self.origin else None
 
 

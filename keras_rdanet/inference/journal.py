@@ -47,7 +47,7 @@ class Journal:
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
-                # What failed or was skipped is judged again.
+                # Files that failed or were skipped are tried again.
                 if record["status"] == "ok":
                     self._records[record["file"]] = record
             except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The main job: a degraded picture in, the restored picture out."""
+"""Restoring images and pictures of any size with a network or an exported file."""
 
 import dataclasses
 import logging

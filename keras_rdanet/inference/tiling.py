@@ -121,8 +121,8 @@ def choose_tile(
 
 
 def _check_memory(function, height, width, memory):
-    """Refuse what memory does not suffice for; a framework that runs out of it may crash."""
-    # Of a function that does not say what a pixel costs, what goes in and comes out is known.
+    """Refuse a size that memory does not suffice for; a framework that runs out may crash."""
+    # For a function without `bytes_per_pixel`, only input and output are counted.
     least = 8 * function.channels * (1 + function.scale**2)
     needed = height * width * (function.bytes_per_pixel or least)
     if memory is not None and needed > memory:
@@ -133,7 +133,7 @@ def _check_memory(function, height, width, memory):
 
 
 def default_overlap(function: ImageFunction, tile_size: tuple[int, int]) -> int:
-    """How many pixels neighbouring tiles share: two radii where that is known and fits."""
+    """The overlap of neighbouring tiles in pixels: two radii where that is known and fits."""
     limit = min(tile_size) // 2
     if function.radius is not None:
         return min(2 * function.radius, limit)
@@ -165,7 +165,7 @@ def restore_tiled(
     Neighbours fade into each other with a raised cosine; a local function
     whose overlap is at least two radii gives what it gives for the whole
     picture. When memory runs out, everything starts again with tiles of half
-    the side, so that the result is of one piece.
+    the side, so that the whole result has one tile size.
 
     Args:
         function: Restores one tile at a time.
@@ -243,7 +243,7 @@ def _bands(
 
 
 def _axis(function, length, tile, overlap) -> tuple[list[int], int, np.ndarray]:
-    """Where the tiles start along one axis, how long they are, and their weights."""
+    """The starts, the length and the weights of the tiles along one axis."""
     multiple = function.multiple
     unit = math.lcm(multiple, STRIDE_UNIT)
     padded = _round_up(max(length, function.min_size), multiple)

@@ -187,7 +187,7 @@ class PyramidAttention(keras.layers.Layer):
         return ops.matmul(ops.cast(weights, values.dtype), values)
 
     def _estimate_in_turn(self, queries, keys, values, rows):
-        """The same for `rows` queries after the other, on TensorFlow."""
+        """Attention of all queries, `rows` of them at a time, on TensorFlow."""
         import tensorflow as tf
 
         found: list = []

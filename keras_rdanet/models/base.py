@@ -1,4 +1,4 @@
-"""What all networks share."""
+"""The base class of all networks."""
 
 import contextlib
 import functools
@@ -128,7 +128,7 @@ class RestorationModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Make the network that `get_config` is of."""
+        """Make a network from the result of `get_config`."""
         config = dict(config)
         origin = config.pop("origin", None)
         model = super().from_config(config, custom_objects)

@@ -162,7 +162,7 @@ def _read_config(path: Path) -> tuple[type[RestorationModel], dict]:
             f"{path} holds a {class_name or package}, not one of our networks "
             f"({', '.join(classes)}); open it with `keras.saving.load_model`."
         )
-    for own in ("trainable", "dtype"):  # of this process, not of the file
+    for own in ("trainable", "dtype"):  # settings of this process, not of the file
         arguments.pop(own, None)
     made_by = classes[class_name]
     known = {*next(iter(made_by.PRESETS.values())), "initialization", "name", "origin"}

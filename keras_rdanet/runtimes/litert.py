@@ -73,7 +73,7 @@ def open_file(
 
 
 def _text(content: bytes, path: Path) -> bytes:
-    """What a file says about itself."""
+    """The metadata of a file."""
     from ai_edge_litert import schema_py_generated as schema
 
     if content[4:8] != b"TFL3":

@@ -92,7 +92,7 @@ class ExportMetadata:
 
     @property
     def name(self) -> str:
-        """What reports call the network: its weights, or its preset without any."""
+        """The name of the network in reports: its weights, or its preset without any."""
         return self.weights or self.preset
 
     def to_json(self) -> str:

@@ -41,7 +41,7 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
 
 
 def read_metadata(path: Path) -> meta.ExportMetadata:
-    """What a SavedModel says about itself.
+    """The metadata of a SavedModel.
 
     Raises:
         ValueError: if keras-rdanet did not write it.

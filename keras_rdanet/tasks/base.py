@@ -1,4 +1,4 @@
-"""What a task is: how images are degraded, and how restored ones are scored."""
+"""The base class of tasks: how images are degraded, and how restored ones are scored."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -113,12 +113,12 @@ class Task(ABC):
 
     @property
     def level(self) -> dict[str, float]:
-        """How strongly it degrades, for titles: the name of an option and its value."""
+        """The level of the degradation, for titles: the name of an option and its value."""
         return {}
 
     @property
     def noise_level(self) -> float | None:
-        """The true sigma in gray levels of 0-255, which denoisers may be told, if there is one."""
+        """The true sigma in gray levels of 0-255, for denoisers; `None` if there is none."""
         return None
 
     def prepare(self, clean: np.ndarray) -> np.ndarray:
@@ -227,7 +227,7 @@ class Task(ABC):
 
 
 class EvaluationProtocol(ABC):
-    """What `evaluate` asks of a protocol.
+    """The interface of a protocol for `evaluate`.
 
     Attributes:
         name: Name of the protocol in reports.
@@ -306,7 +306,7 @@ class CleanImages(EvaluationProtocol):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """What reports call it."""
+        """Name of the protocol in reports."""
         return self.task.title
 
     @property

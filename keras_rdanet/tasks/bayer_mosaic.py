@@ -1,4 +1,4 @@
-"""What a sensor under a Bayer filter records of a colour image."""
+"""Bayer mosaics: the samples of a colour image that a sensor under a Bayer filter records."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

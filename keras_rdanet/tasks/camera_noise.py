@@ -139,7 +139,7 @@ class CameraNoise(Task):
 
 
 def _draw_cameras(images: "tf.Tensor", seed: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
-    """Draw what each image was taken with.
+    """Draw the camera of each image.
 
     Returns:
         From linear RGB to the light that the sensor counts, white balance and

@@ -70,7 +70,7 @@ class Entry:
 
     @property
     def origin(self) -> Origin:
-        """What a model with these weights is."""
+        """The origin of a model with these weights."""
         return Origin(
             preset=self.preset,
             overrides=self.overrides,
@@ -123,7 +123,7 @@ def find(name: str, folder: Path = FOLDER) -> Entry | None:
 
 
 def path(entry: Entry, folder: Path = FOLDER) -> Path:
-    """Where the weights file of an entry lies."""
+    """The path of the weights file of an entry."""
     return folder / "files" / entry.file
 
 

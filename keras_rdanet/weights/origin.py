@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Origin:
-    """What identifies a model, carried by the Keras model and by its `ImageFunction`.
+    """The identity of a model, carried by the Keras model and by its `ImageFunction`.
 
     Args:
         preset: Name of the network's configuration, as in `models.registry.PRESETS`.
@@ -35,5 +35,5 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """What reports call the model: its weights, or its preset without any."""
+        """The name of the model in reports: its weights, or its preset without any."""
         return self.weights or self.preset

@@ -58,7 +58,7 @@ def save_weights(model, path, *, metadata: Mapping | None = None, dtype: str = "
 
 
 def describe(model) -> dict:
-    """Say what a network is, as the metadata of a file of its weights.
+    """Return the metadata for a weights file of a network.
 
     Raises:
         ValueError: if it was made by its class, so that nothing says its preset.
@@ -156,7 +156,7 @@ def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
 
 
 def read_metadata(path) -> dict:
-    """What a file written here says about itself, without reading its arrays.
+    """The metadata of a file of `save_weights`, without reading its arrays.
 
     Returns:
         At least `"preset"`, the name of a preset; `"overrides"`, a dict of

@@ -1,4 +1,4 @@
-"""What the formats that Pillow decodes have in common: pictures of 8 bits."""
+"""Helpers of the formats that Pillow decodes: pictures of 8 bits."""
 
 from collections.abc import Callable
 from typing import BinaryIO
