@@ -57,9 +57,9 @@ PARAMETERS = {
     "pa_edsr_x3": 43_762_246,
     "pa_edsr_x4": 43_172_166,
 }
-# The paper of DANet rounds to thousands, and leaves open what ours had to choose.
+# The paper of DANet rounds to thousands, and does not state some widths, which are ours.
 ABOUT = {"danet_gray": 23_481_000, "danet_s_gray": 15_940_000}
-# Network -> how golden files of it and of its operators begin.
+# Network -> beginnings of the names of its golden files and those of its operators.
 GOLDEN = {
     "tsp_rdanet": ("tsp_rdanet",),
     "rdn": ("rdn",),

@@ -314,7 +314,7 @@ def _check_network(name, golden, config, network) -> Iterator[Check]:
 
 
 def _multiple(preprocess):
-    """What the original's input was padded to a multiple of."""
+    """The number that the original's input was padded to a multiple of."""
     rule = r"reflect-pad bottom/right to a multiple of (\d+), run, crop back"
     if match := re.fullmatch(rule, preprocess):
         return int(match[1])

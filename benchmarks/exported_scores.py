@@ -96,7 +96,7 @@ def _alike(file):
 
 
 def line(rows):
-    """What the table says about one set of weights."""
+    """The line of the table for one set of weights."""
     return {
         "weights": rows[0]["weights"],
         **{row["file"]: f"{row['psnr']:.2f}" for row in rows if row["file"].startswith(KERAS)},
