@@ -17,7 +17,7 @@ parser.add_argument("--size", type=int, default=256, help="side of exported file
 parser.add_argument("--force", action="store_true", help="publish int8 files of any quality")
 args = parser.parse_args()
 
-# As the command does it: depth, alpha channel and metadata are kept.
+# Depth, alpha channel and metadata are kept, as by the command.
 kr.restore_file("noisy.png", "clean.png")
 
 model = kr.create_model("tsp_rdanet_tiny_rgb")  # trained; weights=None makes a fresh one

@@ -26,9 +26,9 @@ def save_checkpoint(path: str | Path, model, state: dict) -> None:
     """Write weights, optimizer and `state`, atomically.
 
     Args:
-        path: The target; an existing file is replaced in one step.
-        model: Compiled, its optimizer built.
-        state: JSON values: step, config and whatever else the run keeps.
+        path: Path of the checkpoint; an existing file is replaced in one step.
+        model: A compiled model whose optimizer is built.
+        state: Values that JSON can hold: step, config and whatever else the run keeps.
 
     Raises:
         OSError: if the file cannot be written; an older one is then untouched.
@@ -52,7 +52,7 @@ def read_state(path: str | Path) -> dict:
 
 
 def _check_state(state):
-    """Refuse what no run has written, before anything is computed with it."""
+    """Refuse values that no run can have written, before anything is computed with them."""
     kinds = {"step": int, "seconds": int | float, "history": list, "config": dict}
     for key, kind in kinds.items():
         if not isinstance(state[key], kind):

@@ -18,7 +18,7 @@ from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
 from keras_rdanet.training.validation import validation_set, warn_of_shared_images
 
-# What may change between a run and its continuation.
+# Options that may change between a run and its continuation.
 CHANGEABLE = {
     "checkpoint_steps",
     "data.cache",
@@ -44,9 +44,9 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
 
     Args:
         config: The options of the run.
-        output: A folder; a new one, or with `resume` that of the run to go on with.
-        resume: Go on from the last checkpoint; without one, start. The folders of the
-            training images may have moved since, but their content must be the same.
+        output: Folder of the run: a new one, or with `resume` the folder of an earlier run.
+        resume: Whether to continue from the last checkpoint; without one, the run starts. The
+            folders of the training images may have moved, if their content is the same.
 
     Returns:
         The report: steps, pixels, seconds, scores, device and versions.
@@ -65,7 +65,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     if resume and checkpoint.exists():
         state = read_state(checkpoint)
         with reading(checkpoint, "a checkpoint of this version"):
-            # What an older version did not know has its default.
+            # Options that an older version did not have get their defaults.
             before = RunConfig.model_validate(state["config"]).model_dump(mode="json")
         _check_same_run(before, options, state.get("folders", {}))
     state["config"] = options
@@ -82,7 +82,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
         load_checkpoint(checkpoint, model)
     if state["step"] == config.steps and (output / "report.json").exists():
         return read_json(output / "report.json")
-    # Whatever is wrong with the images is said before anything is written.
+    # Faults of the images are reported before anything is written.
     validation = validation_set(config, model)
     waited = None
     if state["step"] < config.steps:

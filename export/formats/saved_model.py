@@ -36,7 +36,7 @@ def export_saved_model(model, directory: str | Path, metadata: meta.ExportMetada
     Args:
         model: A `RestorationModel` in float32.
         directory: The folder to make; a SavedModel there is replaced whole.
-        metadata: Written beside the graph, for `open_model`.
+        metadata: Metadata that is written beside the graph, for `open_model`.
 
     Returns:
         The folder.
@@ -47,7 +47,7 @@ def export_saved_model(model, directory: str | Path, metadata: meta.ExportMetada
     """
     directory = Path(directory)
     if directory.exists() and not (directory / "saved_model.pb").is_file():
-        raise FileExistsError(f"{directory} exists and is no SavedModel; name another folder.")
+        raise FileExistsError(f"{directory} exists and is not a SavedModel; name another folder.")
     with replacing_folder(directory) as temporary:
         archive(model).write_out(str(temporary), verbose=False)
         write_text(temporary / "assets.extra" / meta.FILE_NAME, metadata.to_json())
@@ -60,7 +60,7 @@ def write(job: ExportJob, path: Path, variant: str) -> None:
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Return what a report says a SavedModel consists of."""
+    """Return the content of a SavedModel, for reports."""
     return {"operations": operations(path)}
 
 

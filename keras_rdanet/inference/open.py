@@ -13,7 +13,7 @@ SAVED_MODEL = "SavedModel folders"
 def open_model(
     model: Any, *, precision: str | None = None, channels: int | None = None
 ) -> ImageFunction:
-    """Open whatever can restore images.
+    """Open a model as a function from images to images.
 
     Args:
         model: The name of a network, with or without the tag of its weights;
@@ -26,8 +26,8 @@ def open_model(
 
     Raises:
         ValueError: if the name or the kind of file is unknown, the precision
-            is not to be had, or a family comes without `channels`.
-        TypeError: if `model` is nothing of the above.
+            is not available, or a family comes without `channels`.
+        TypeError: if `model` is none of these.
         OSError: if the file cannot be read.
     """
     if hasattr(model, "image_function"):
@@ -152,7 +152,7 @@ def _networks():
     return registry
 
 
-# Kind of file -> what opens it: takes the path and the precision, which may be None.
+# Kind of file -> its opener, a function of the path and the precision, which may be None.
 OPENERS: dict[str, Callable[[Path, str | None], ImageFunction]] = {
     ".safetensors": _open_weights,
     ".keras": _open_weights,

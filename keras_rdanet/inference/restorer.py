@@ -1,4 +1,4 @@
-"""The main job: a degraded picture in, the restored picture out."""
+"""Restoring images and pictures of any size with a network or an exported file."""
 
 import dataclasses
 import logging
@@ -27,10 +27,10 @@ from keras_rdanet.profiling import available_memory
 from keras_rdanet.weights import catalogue
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-# What networks that demosaic call their task.
+# The task of networks that demosaic.
 MOSAIC_TASK = "bayer_mosaic"
 
-# Floats of 0-255 have a greater mean, and images in [0, 1] a smaller one, noise included.
+# Images on 0-255 have a greater mean, and images in [0, 1] a smaller one, noise included.
 _BRIGHTEST_MEAN = 1.5
 
 logger = logging.getLogger(__name__)
@@ -54,14 +54,13 @@ class Restorer:
         precision: `"float32"`, `"bfloat16"`, or `"auto"`: bfloat16 for uint8
             pictures where the processor computes in it, float32 for all
             else. An export, a model or an `ImageFunction` keeps its own.
-        strength: 0 to 1, the share of the restored picture in the result;
-            at 0 the samples are those of the input, bit for bit.
-        self_ensemble: Average over the eight flips and turns: slightly
-            better, eight times slower.
-        mosaic: What the first two rows and columns of a Bayer mosaic record,
-            `"rggb"` or another of `mosaic.PATTERNS`: gray pictures are then
-            mosaics, of RGB ones only the recorded samples are looked at, and
-            all come back in RGB. `None` for other pictures.
+        strength: Share of the restored picture in the result, 0 to 1; at 0 the samples are those
+            of the input, bit for bit.
+        self_ensemble: Whether to average over the eight flips and turns, which is slightly better
+            and eight times slower.
+        mosaic: Pattern of the first two rows and columns of a Bayer mosaic, `"rggb"` or another of
+            `mosaic.PATTERNS`. Gray pictures are then mosaics, RGB pictures are used at the
+            recorded samples only, and all results are RGB. `None` for other pictures.
 
     Raises:
         ValueError: if an option or the name of the model is unknown.
@@ -180,8 +179,9 @@ class Restorer:
 
         Args:
             picture: uint8, uint16 or float32.
-            on_tile: Called with the tiles done and their number.
-            function: What `function_for` gave for this picture, if that is known already.
+            on_tile: Function that is called after each tile with two numbers: the tiles done and
+                all tiles.
+            function: Result of `function_for` for this picture, if it is known already.
 
         Returns:
             The restored picture: rounded for integers, not clipped for floats.

@@ -72,11 +72,12 @@ def build(
     """A network of the preset `name`, freshly initialised unless `load_weights`.
 
     Args:
-        name: One of `PRESETS`, with or without the tag of its weights.
-        precision: `"float32"`, or `"bfloat16"` / `"float16"` for mixed
-            precision with float32 weights; `None` for Keras' global dtype policy.
+        name: Name of a preset in `PRESETS`, with or without the tag of its weights.
+        precision: Precision of the computation: `"float32"`, or `"bfloat16"` or
+            `"float16"` for mixed precision with float32 weights; `None` for
+            Keras' global dtype policy.
         load_weights: Whether to load trained weights where they ship.
-        **overrides: Replace arguments of the preset.
+        **overrides: Arguments that differ from the preset.
 
     Raises:
         ValueError: if the name, the precision or an override is unknown.
@@ -110,7 +111,7 @@ def load(name: str | Path, *, precision: str | None = "float32") -> RestorationM
             of a `.safetensors` file written by this package, or of a `.keras`
             file of one of our networks. The architecture is always one of our
             classes, never taken from a file, and no code in a file is run.
-        precision: As in `build`.
+        precision: Precision of the computation, see `build`.
 
     Raises:
         ValueError: if the name is unknown, or the file is damaged, of another
@@ -165,7 +166,7 @@ def _read_config(path: Path) -> tuple[type[RestorationModel], dict]:
             f"{path} holds a {class_name or package}, not one of our networks "
             f"({', '.join(classes)}); open it with `keras.saving.load_model`."
         )
-    for own in ("trainable", "dtype"):  # of this process, not of the file
+    for own in ("trainable", "dtype"):  # settings of this process, not of the file
         arguments.pop(own, None)
     made_by = classes[class_name]
     known = {*next(iter(made_by.PRESETS.values())), "initialization", "name", "origin"}

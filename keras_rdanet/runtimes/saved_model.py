@@ -12,7 +12,8 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
 
     Args:
         path: The folder.
-        precision: `"float32"` or `None`, which mean the same here.
+        precision: Precision of the computation, `"float32"`; `None` means the
+            same.
 
     Raises:
         ValueError: if the folder does not say which network it is, or
@@ -40,7 +41,7 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
 
 
 def read_metadata(path: Path) -> meta.ExportMetadata:
-    """What a SavedModel says about itself.
+    """The metadata of a SavedModel.
 
     Raises:
         ValueError: if keras-rdanet did not write it.

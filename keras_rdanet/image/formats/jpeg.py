@@ -30,7 +30,7 @@ _PROGRESSIVE = 0xC2
 _HUFFMAN = {0xC0, 0xC1, _PROGRESSIVE}
 _XMP, _EXTENDED_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _PHOTOSHOP = b"ICC_PROFILE\0", b"Photoshop 3.0\0"
-_CLAIMS = {  # start of a segment that speaks of data behind the picture -> what a warning says
+_CLAIMS = {  # start of a segment about data behind the picture -> its name in warnings
     _EXTENDED_XMP: "extended XMP",
     b"MPF\0": "the list of further pictures (MPF)",
     b"urn:iso:std:iso:ts:21496:-1\0": "the gain map",
@@ -45,7 +45,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def open_jpeg(stream: BinaryIO) -> Source:
-    """Read the header of a JPEG; of an MPO, the main picture is all there is.
+    """Read the header of a JPEG; of an MPO, only the main picture is read.
 
     Raises:
         PictureError: if it is of more than 8 bits, CMYK, or its segments are damaged.
@@ -83,7 +83,7 @@ class _File:
         self._stream = stream
         self._size = stream.seek(0, 2)
         self._segments: list[tuple[int, bytes]] = []
-        # What decoding needs; metadata would only be read, and judged, once more.
+        # The segments that decoding needs; Pillow would parse and check metadata once more.
         self.head = bytes([0xFF, _SOI])
         self._frame = 0
         position, total = 2, 0
@@ -180,7 +180,7 @@ class _File:
 
     @cached_property
     def _end(self) -> int:
-        """Where the main picture ends."""
+        """The offset at which the main picture ends."""
         scans = 1
         position = _next_marker(self._stream, self._scan_start, self._most)
         for marker, start, _ in self._walk(position):

@@ -123,7 +123,7 @@ def write_png(stream: BinaryIO, pixels: np.ndarray, metadata: Metadata, quality:
 
 @dataclass
 class _Chunks:
-    """What the chunks of a file hold, and where those of the pixels lie."""
+    """The content of the chunks of a file, and the places of the chunks with pixels."""
 
     found: dict[bytes, list[bytes]] = field(default_factory=dict)
     data: list[tuple[int, int]] = field(default_factory=list)
@@ -136,7 +136,7 @@ class _Chunks:
 
 @dataclass(frozen=True)
 class _Image:
-    """How pixels are stored."""
+    """The form in which pixels are stored."""
 
     chunks: _Chunks
     width: int
@@ -152,7 +152,7 @@ class _Image:
 
     @property
     def header(self) -> PictureHeader:
-        """What the pixels become."""
+        """The header of the decoded picture."""
         gray = self.color in (_GRAY, _GRAY_ALPHA)
         if self.color == _PALETTE:
             colors = self.palette()
