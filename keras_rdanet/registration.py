@@ -2,31 +2,38 @@
 
 Keras finds a class of a saved model by the name that it was registered under. It
 never imports a module of ours for it, so each name is registered as soon as Keras
-is imported, with a stand-in that imports the class when a model asks for it.
+is imported, with a stand-in that imports the class when a model asks for it. The
+names are read from the text of our modules, so that a new class needs no other line.
 """
 
 import importlib
+import importlib.util
+import re
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 PACKAGE = "keras_rdanet"
-# Module -> the classes in it that a saved model can hold.
-CLASSES = {
-    "layers.attention": ("ChannelAttention", "MaxMeanConvolution", "SpatialAttention"),
-    "layers.convolution": ("Convolution",),
-    "layers.deformable": ("DeformableConv2D",),
-    "layers.pyramid_attention": ("PyramidAttention",),
-    "layers.resampling": ("BilinearUpsampling", "PadTo", "PixelShuffle"),
-    "layers.wavelet": ("HaarTransform", "InverseHaarTransform"),
-    "keras_metrics": ("PSNR",),
-    "losses": ("Charbonnier", "RestorationLoss"),
-    "models.danet": ("DANet", "DeformableBlock", "DualAttention", "RecurrentOffsetBlock"),
-    "models.mprnet": ("Fold", "MPRNet"),
-    "models.panet": ("PAEDSR", "PANet"),
-    "models.rdn": ("RDN", "ResidualDenseBlock"),
-    "models.tsp_rdanet": ("DenseAttentionBlock", "TSPRDANet"),
-    "training.optimizers": ("Adam", "AdamW", "L2Adam"),
-    "training.schedules": ("CosineWithWarmup", "MultiStep"),
-}
+# Where the classes are that a saved model can hold.
+PLACES = ("layers", "models", "losses", "keras_metrics", "training")
+_REGISTERED = re.compile(
+    rf"^@keras\.saving\.register_keras_serializable\(package=\"{PACKAGE}\"\)\nclass (\w+)",
+    re.MULTILINE,
+)
+
+
+def classes() -> Iterator[tuple[str, str]]:
+    """Yield the module and the name of every class that a saved model can hold."""
+    for place in PLACES:
+        spec = importlib.util.find_spec(f"{PACKAGE}.{place}")
+        if spec is None or spec.origin is None:
+            continue
+        origin = Path(spec.origin)
+        files = sorted(origin.parent.glob("*.py")) if spec.submodule_search_locations else [origin]
+        for file in files:
+            module = spec.name if file == origin else f"{spec.name}.{file.stem}"
+            for name in _REGISTERED.findall(file.read_text(encoding="utf-8")):
+                yield module, name
 
 
 class _StandIn:
@@ -65,9 +72,8 @@ class _AfterKeras:
 
 def _register(keras):
     known = keras.saving.get_custom_objects()
-    for module, names in CLASSES.items():
-        for name in names:
-            known.setdefault(f"{PACKAGE}>{name}", _StandIn(f"{PACKAGE}.{module}", name))
+    for module, name in classes():
+        known.setdefault(f"{PACKAGE}>{name}", _StandIn(module, name))
 
 
 def register() -> None:

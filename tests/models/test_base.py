@@ -1,3 +1,4 @@
+import importlib
 import json
 import subprocess
 import sys
@@ -133,19 +134,16 @@ def test_keras_files_load_after_importing_the_package_alone(imports, tmp_path):
 
 
 def test_all_our_registered_classes_are_found_by_name():
-    for module in registration.CLASSES:
-        __import__(f"keras_rdanet.{module}")
+    found = set(registration.classes())
+    for module, _ in found:
+        importlib.import_module(module)
     registered = {
         (known.__module__, known.__name__)
         for name, known in keras.saving.get_custom_objects().items()
-        if name.startswith("keras_rdanet>")
+        if name.startswith("keras_rdanet>") and known.__module__.startswith("keras_rdanet.")
     }
-    listed = {
-        (f"keras_rdanet.{module}", name)
-        for module, names in registration.CLASSES.items()
-        for name in names
-    }
-    assert registered == listed
+    assert registered == found
+    assert ("keras_rdanet.models.rdn", "ResidualDenseBlock") in found
 
 
 @pytest.mark.parametrize("preset", SMALL)
