@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -18,7 +17,8 @@ from keras_rdanet.export.job import ExportJob, prepare_job
 from keras_rdanet.export.verification import report as reporting
 from keras_rdanet.export.verification.comparison import failures, measure
 from keras_rdanet.export.verification.report import Report
-from keras_rdanet.files import file_sha256, replacing
+from keras_rdanet.files import file_sha256, replacing, replacing_folder, working_folder
+from keras_rdanet.ownership import locked, remove_leftovers
 
 REPORTS = "reports"
 SUMMARY = "report.md"
@@ -132,21 +132,25 @@ def run(
 
     Raises:
         ImportError: if a converter is not installed.
-        OSError: as in `export`.
+        OSError: as in `export`, or if another job is writing to `out`.
     """
     for format, variant in wanted:
         _check_replaceable(out, FORMATS[format], variant)
     out.mkdir(parents=True, exist_ok=True)
     reports: list[Report] = []
-    with tempfile.TemporaryDirectory(prefix=".", dir=out) as work:
+    with (
+        locked(out / ".export.lock", f"the folder {out}"),
+        working_folder(out) as work,
+    ):
+        remove_leftovers(out)
         tuned: ExportJob | None = None
         slow = {
-            (format, variant): _begin(job, format, variant, Path(work))
+            (format, variant): _begin(job, format, variant, work)
             for format, variant in wanted
             if FORMATS[format].variants[variant].slow
         }
         for format, variant in wanted:
-            folder = Path(work)
+            folder = work
             if (format, variant) in slow:
                 report, sheet = slow[format, variant].result()
             else:
@@ -287,6 +291,5 @@ def _move_copy(source: Path, target: Path) -> None:
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
         return
-    copy = shutil.copytree(source, source.with_name(f"{source.name}.copy"))
-    shutil.rmtree(target, ignore_errors=True)
-    copy.rename(target)
+    with replacing_folder(target) as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)

@@ -103,8 +103,9 @@ def restore_folder(
         **options: Options of `restore_file`.
 
     Returns:
-        The new lines of the report: `file`, `status` (`"ok"`, `"failed"` or
-        `"skipped"`), `reason` and, for restored ones, what `restore_file` returns.
+        The lines of the report: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`,
+        or `"done"` for what an earlier run had restored), `reason` and, for
+        restored ones, what `restore_file` returns.
 
     Raises:
         ValueError: if there is no picture, or one would be overwritten.

@@ -131,6 +131,23 @@ def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def working_folder(parent: str | os.PathLike) -> Iterator[Path]:
+    """Give a hidden folder in `parent` for files under way, removed when the block ends.
+
+    If the process is killed, `ownership.remove_leftovers` removes it.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    folder = Path(parent, owned_name("part"))
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _swap(new: Path, path: Path) -> None:
     old = path.with_name(owned_name(f"old.{path.name}"))
     os.rename(path, old)

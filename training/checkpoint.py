@@ -57,6 +57,8 @@ def _check_state(state):
     for key, kind in kinds.items():
         if not isinstance(state[key], kind):
             raise ValueError(f"`{key}` is {state[key]!r}")
+    if not isinstance(state.get("folders", {}), dict):
+        raise ValueError(f"`folders` is {state['folders']!r}")
     if state["step"] < 0 or not state["seconds"] >= 0:
         raise ValueError(f"step {state['step']} after {state['seconds']} s")
     if not isinstance(state["best_psnr"], int | float | None):

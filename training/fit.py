@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_rdanet.config import RunConfig
+from keras_rdanet.data.fingerprints import folder_fingerprint
 from keras_rdanet.data.input_wait import InputWait
 from keras_rdanet.files import read_json, reading, write_json
 from keras_rdanet.ownership import locked, remove_leftovers
@@ -30,6 +31,10 @@ CHANGEABLE = {
 }
 
 
+# Names of folders, which may change where the content stays.
+FOLDERS = ("data.train", "data.target", "mix.train", "mix.target")
+
+
 def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dict:
     """Train a network and write everything a user needs to judge and use it.
 
@@ -40,7 +45,9 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     Args:
         config: The options of the run.
         output: Folder of the run: a new one, or with `resume` the folder of an earlier run.
-        resume: Whether to continue from the last checkpoint; without one, the run starts.
+        resume: Whether to continue from the last checkpoint; without one, the run starts. The
+            folders of the training images may have moved since, but their content must be the
+            same.
 
     Returns:
         The report: steps, pixels, seconds, scores, device and versions.
@@ -61,7 +68,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
         with reading(checkpoint, "a checkpoint of this version"):
             # Options that an older version did not have get their defaults.
             before = RunConfig.model_validate(state["config"]).model_dump(mode="json")
-        _check_same_run(before, options)
+        _check_same_run(before, options, state.get("folders", {}))
     state["config"] = options
     if state["step"] > config.steps or state["step"] % config.checkpoint_steps:
         raise ValueError(
@@ -82,6 +89,7 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     if state["step"] < config.steps:
         batches = build.build_batches(config, model, state["step"])
         warn_of_shared_images(config, model)
+        state.setdefault("folders", _fingerprints(options))
         output.mkdir(parents=True, exist_ok=True)
         with locked(output / ".run.lock", f"the run {output}"):
             remove_leftovers(output, recursive=True)
@@ -148,12 +156,21 @@ def _flatten(options, prefix=""):
             yield name, value
 
 
-def _check_same_run(before, now):
+def _fingerprints(options):
+    """The fingerprints of the training images, by the option that names their folder."""
+    options = dict(_flatten(options))
+    return {key: folder_fingerprint(options[key]) for key in FOLDERS if options.get(key)}
+
+
+def _check_same_run(before, now, folders):
+    """Refuse other options than before, but for folders that moved with the same content."""
     before, now = dict(_flatten(before)), dict(_flatten(now))
     changed = sorted(
         key
         for key in before.keys() | now.keys()
-        if key not in CHANGEABLE and before.get(key) != now.get(key)
+        if key not in CHANGEABLE
+        and before.get(key) != now.get(key)
+        and not (key in folders and now.get(key) and folder_fingerprint(now[key]) == folders[key])
     )
     if changed:
         raise ValueError(

@@ -325,10 +325,10 @@ def _container_for(path: Path, header: PictureHeader) -> Format:
     suffix = path.suffix.lower()
     container = next((known for known in FORMATS if suffix in known.suffixes), None)
     if container is None or container.write is None:
-        known = f"{container.name} is only read" if container else "the suffix names none"
-        raise PictureError(
-            f"{path}: no format to write ({known}); use one of {', '.join(SUFFIXES)}"
+        reason = (
+            f"{container.name} is only read" if container else "the suffix names no known format"
         )
+        raise PictureError(f"{path}: {reason}; use one of {', '.join(SUFFIXES)}")
     if header.dtype.name not in container.depths:
         raise PictureError(
             f"{path}: {container.name} cannot hold {header.dtype} samples; "

@@ -70,6 +70,13 @@ def enlarged(metadata: Metadata, scale: int, height: int, width: int) -> Metadat
     return _reshaped(metadata, height, width, swapped=False, scale=scale)
 
 
+def recolored(metadata: Metadata) -> Metadata:
+    """Leave out the profile of a gray picture that has become RGB, by name."""
+    if metadata.icc is None:
+        return metadata
+    return replace(metadata, icc=None, extras=(*metadata.extras, Extra("ICC profile of gray")))
+
+
 def _reshaped(
     metadata: Metadata, height: int, width: int, *, swapped: bool, scale: int
 ) -> Metadata:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.weights import catalogue
 
 SAVED_MODEL = "SavedModel folders"
 
@@ -94,9 +95,22 @@ def family_members(name: Any) -> tuple[str, str] | None:
 
 
 def rgb_sibling(name: Any) -> str | None:
-    """The RGB network of the family that a gray network belongs to, if there is one."""
-    preset = str(name).partition(".")[0]
-    return next((rgb for gray, rgb in _networks().FAMILIES.values() if gray == preset), None)
+    """The weights for RGB that belong to the weights of a gray network.
+
+    Returns:
+        Their full name: those of the same family for the same task, or else
+        any for that task; `None` if there are none.
+    """
+    gray = catalogue.resolve(str(name))
+    families = _networks().FAMILIES.values()
+    sibling = next((rgb for member, rgb in families if member == gray.preset), None)
+    fitting = [
+        entry
+        for entry in catalogue.list_models()
+        if entry.channels == 3 and entry.task == gray.task
+    ]
+    fitting.sort(key=lambda entry: entry.preset != sibling)
+    return fitting[0].name if fitting else None
 
 
 def _kind(path: Path) -> str:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import Picture, to_float, to_samples
-from keras_rdanet.image.metadata import enlarged
+from keras_rdanet.image.metadata import enlarged, recolored
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.mosaic import PATTERNS, check_pattern, from_rggb, spread
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
@@ -209,7 +209,7 @@ class Restorer:
             if alpha is not None:  # linear: anything sharper would overshoot into a halo
                 alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
         if restored.shape[-1] != samples.shape[-1]:
-            metadata = dataclasses.replace(metadata, icc=None)  # that of a gray picture
+            metadata = recolored(metadata)
         return Picture(restored, alpha, metadata)
 
     def function_for(self, channels: int, dtype: Any) -> ImageFunction:
@@ -233,10 +233,11 @@ class Restorer:
             raise ValueError(f"{function.name} was trained for {function.task}, not for mosaics.")
         if channels == 3 and function.channels == 1:
             sibling = self._is_name and rgb_sibling(self.model)
+            for_task = f" for {function.task}" if function.task else ""
             raise ValueError(
                 f"{function.name} restores gray pictures and this one is "
                 f"{'a mosaic' if self.mosaic else 'RGB'}; use "
-                + (f"{sibling}." if sibling else "an RGB model.")
+                + (f"{sibling}." if sibling else f"an RGB model{for_task}.")
             )
         return function
 

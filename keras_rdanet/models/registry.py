@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import fields
@@ -138,8 +139,11 @@ def _load_keras(path: Path, precision: str | None) -> RestorationModel:
     with _policy(precision):
         try:
             model = made_by(**arguments)
-            model.load_weights(path)
-        except (TypeError, ValueError, KeyError) as error:
+            with warnings.catch_warnings():
+                # Keras only warns of layers that it has no weights for.
+                warnings.simplefilter("error", UserWarning)
+                model.load_weights(path)
+        except (TypeError, ValueError, LookupError, UserWarning) as error:
             raise ValueError(f"{path} is damaged or of another version: {error}") from error
     known = {field.name for field in fields(Origin)}
     facts = {key: value for key, value in origin.items() if key in known}

@@ -144,7 +144,7 @@ def test_a_folder_as_target_takes_the_name(run):
         (("empty.png", "out.png"), "empty.png: empty file"),
         (("text.png", "out.png"), "text.png: not a picture"),
         (("cut.png", "out.png"), "cut.png: cut short"),
-        (("in.png", "out.txt"), "out.txt: no format to write"),
+        (("in.png", "out.txt"), "out.txt: the suffix names no known format"),
         (("in.png", "missing/out.png"), "there is no folder missing"),
         (("in.png", "in.png"), "must be different files"),
         (("alpha.png", "out.jpg"), "JPEG cannot hold the alpha"),

@@ -73,6 +73,7 @@ _MAX_WIDTH = 1 << 20  # of OpenCV
 _MAX_CHUNKS, _BYTES_PER_CHUNK = 100_000, 4096
 _MAX_RATIO = 1032  # of deflate
 _BAND = 1 << 20
+_PADDING = 1 << 12
 _FILTER_SUB = 1
 _ROWS = 64
 
@@ -199,7 +200,7 @@ def _read_chunks(stream: BinaryIO) -> _Chunks:
             raise PictureError("damaged: it does not begin with its header")
         chunks.found.setdefault(kind, []).append(content)
         if kind == b"IEND":
-            chunks.has_trailer = position < size
+            chunks.has_trailer = bool(stream.read(_PADDING).strip(b"\0\xff\r\n"))
             return chunks
     raise AssertionError
 

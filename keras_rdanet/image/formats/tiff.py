@@ -366,6 +366,8 @@ class _Segments:
         return self._stream.read(self._counts[index])
 
     def _unpack_with_libtiff(self, indices: range, packed: list[bytes]) -> Iterator[np.ndarray]:
+        if self._compression == _LZW and any(part.endswith(bytes(8)) for part in packed):
+            raise PictureError("cut short: a strip or tile does not end as LZW does")
         # The codecs of bytes do not care what the bytes mean, so Pillow's libtiff
         # gets segments of one height as the strips of a gray picture.
         start = 0
