@@ -8,10 +8,15 @@ from keras_rdanet.files import read_bytes, reading
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.profiling import usable_cores
 from keras_rdanet.runtimes import metadata as meta
+from keras_rdanet.runtimes.trust import check_onnx
 
 
 def open_file(
-    path: str | Path, precision: str | None = None, *, threads: int | None = None
+    path: str | Path,
+    precision: str | None = None,
+    *,
+    threads: int | None = None,
+    trust: bool = False,
 ) -> ImageFunction:
     """Open an `.onnx` file that keras-rdanet wrote; needs neither Keras nor TensorFlow.
 
@@ -19,11 +24,12 @@ def open_file(
         path: The file.
         precision: What the file computes in, or `None`.
         threads: Number of threads of the session; by default all usable cores.
+        trust: Whether to open it without looking through its operations first.
 
     Raises:
         ValueError: if the file is damaged or was not written by keras-rdanet,
-            or another precision is asked for.
-        ImportError: if ONNX Runtime is not installed.
+            another precision is asked for, or `trust.check_onnx` refuses it.
+        ImportError: if ONNX Runtime, or onnx for the check, is not installed.
         OSError: if it cannot be read.
     """
     try:
@@ -34,6 +40,8 @@ def open_file(
         ) from error
     path = Path(path)
     content = read_bytes(path)
+    if not trust:
+        check_onnx(content, path)
     try:
         session = open_session(content, threads)
     except Exception as error:  # its kinds of errors have no common base
