@@ -274,20 +274,37 @@ def check_onnx(content: bytes, path: Path) -> None:
         model = onnx.ModelProto.FromString(content)
         if model.functions or model.training_info:
             _refuse(path, "functions of its own")
-        for node in model.graph.node:
-            if node.domain not in ("", "ai.onnx"):
-                _refuse(path, f"the operation {node.domain}.{node.op_type}")
-            if node.op_type not in ONNX_OPERATIONS:
-                _refuse(path, f"the operation {node.op_type}")
-            if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-                _refuse(path, f"a graph within the operation {node.op_type}")
-        for tensor in _onnx_tensors(model.graph):
-            if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-                _refuse(path, f"data in another file ({tensor.name})")
+        _check_onnx_graph(model.graph, path)
+
+
+def _check_onnx_graph(graph, path: Path, *, of_loop: bool = False) -> None:
+    for node in graph.node:
+        inner = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+        if node.domain not in ("", "ai.onnx"):
+            _refuse(path, f"the operation {node.domain}.{node.op_type}")
+        if node.op_type == "Loop" and not of_loop and _onnx_loop_ends(node, graph):
+            for body in inner:
+                _check_onnx_graph(body, path, of_loop=True)
+        elif node.op_type not in ONNX_OPERATIONS or inner:
+            _refuse(path, f"the operation {node.op_type}")
+    for tensor in _onnx_tensors(graph):
+        if tensor.data_location or tensor.external_data:
+            _refuse(path, f"data in another file ({tensor.name})")
+
+
+def _onnx_loop_ends(loop, graph) -> bool:
+    """Whether a loop runs at most as often as a size of a tensor says."""
+    makers = {name: node for node in graph.node for name in node.output}
+    node = makers.get(loop.input[0])
+    for _ in range(len(graph.node)):  # a damaged graph may lead in a circle
+        if node is None or node.op_type not in ("Cast", "Identity", "Slice", "Squeeze"):
+            break
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Shape"
 
 
 def _onnx_tensors(graph) -> Iterator:
-    """All tensors with values in a graph without graphs inside."""
+    """All tensors with values in a graph, without those of graphs inside."""
     yield from graph.initializer
     attributes = [attribute for node in graph.node for attribute in node.attribute]
     sparse = chain(graph.sparse_initializer, *(one.sparse_tensors for one in attributes))

@@ -259,9 +259,9 @@ def onnx_file(path, described, nodes, initializers=(), **others):
     return path
 
 
-def onnx_loop(described, path):
+def loop(maximum, nodes):
     body = helper.make_graph(
-        [helper.make_node("Identity", [f"{n}_in"], [f"{n}_out"]) for n in ("goes", "x")],
+        [helper.make_node("Identity", ["goes_in"], ["goes_out"]), *nodes],
         "body",
         [
             helper.make_tensor_value_info("i", TensorProto.INT64, ()),
@@ -273,9 +273,28 @@ def onnx_loop(described, path):
             helper.make_tensor_value_info("x_out", TensorProto.FLOAT, None),
         ],
     )
-    true = numpy_helper.from_array(np.array(True), "true")
-    node = helper.make_node("Loop", ["", "true", "degraded"], ["restored"], body=body)
-    return onnx_file(path, described, [node], [true])
+    return helper.make_node("Loop", [maximum, "true", "degraded"], ["restored"], body=body)
+
+
+TRUE = numpy_helper.from_array(np.array(True), "true")
+LAST = numpy_helper.from_array(np.array([3]), "last")
+END = numpy_helper.from_array(np.array([4]), "end")
+CHANNELS = [
+    helper.make_node("Shape", ["degraded"], ["shape"]),
+    helper.make_node("Slice", ["shape", "last", "end"], ["channels"]),
+]
+ADD = helper.make_node("Add", ["x_in", "x_in"], ["x_out"])
+
+
+def onnx_loop(described, path):
+    return onnx_file(path, described, [loop("", [ADD])], [TRUE])
+
+
+def onnx_nested_loop(described, path):
+    nested = loop("channels", [ADD])
+    nested.output[:] = ["x_out"]
+    nodes = [*CHANNELS, loop("channels", [nested])]
+    return onnx_file(path, described, nodes, [TRUE, LAST, END])
 
 
 def onnx_external(described, path):
@@ -315,6 +334,7 @@ def onnx_function(described, path):
     ("write", "reason"),
     [
         (onnx_loop, "the operation Loop"),
+        (onnx_nested_loop, "the operation Loop"),
         (onnx_external, "data in another file"),
         (onnx_external_constant, "data in another file"),
         (onnx_custom, r"the operation mine\.Exec"),
@@ -324,6 +344,12 @@ def onnx_function(described, path):
 def test_onnx_files_that_do_more_than_compute_are_refused(write, reason, described, tmp_path):
     with pytest.raises(ValueError, match=rf"model\.onnx is not .*{reason}.*--trust-model"):
         open_model(write(described, tmp_path / "model.onnx"))
+
+
+def test_a_loop_over_a_size_is_run(described, tmp_path):
+    nodes = [*CHANNELS, loop("channels", [ADD])]
+    path = onnx_file(tmp_path / "model.onnx", described, nodes, [TRUE, LAST, END])
+    np.testing.assert_array_equal(open_model(path)(IMAGES), 2 * IMAGES)
 
 
 def test_a_trusted_onnx_file_opens(described, tmp_path):
