@@ -48,13 +48,11 @@ def open_file(
         metadata = meta.from_json(_text(content, path))
     if not trust:
         check_tflite(content, path)
-    try:
+    with reading(path, "a TFLite file that this LiteRT can run"):
         interpreter = Interpreter(model_content=content, num_threads=threads or usable_cores())
         interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged, or this LiteRT cannot run it: {error}") from error
-    source = interpreter.get_input_details()[0]
-    made = interpreter.get_output_details()[0]["index"]
+        source = interpreter.get_input_details()[0]
+        made = interpreter.get_output_details()[0]["index"]
 
     def restore_one(image):
         if tuple(interpreter.get_input_details()[0]["shape"]) != image.shape:

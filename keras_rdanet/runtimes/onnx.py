@@ -42,11 +42,8 @@ def open_file(
     content = read_bytes(path)
     if not trust:
         check_onnx(content, path)
-    try:
+    with reading(path, "an ONNX file that ONNX Runtime can run here"):
         session = open_session(content, threads)
-    except Exception as error:  # its kinds of errors have no common base
-        raise ValueError(f"{path} is damaged or no ONNX file that can be run here.") from error
-    with reading(path, "an ONNX file"):
         texts = session.get_modelmeta().custom_metadata_map
     if meta.FILE_NAME not in texts:
         raise ValueError(
@@ -77,4 +74,9 @@ def open_session(content: bytes, threads: int | None = None):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        content,
+        options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # to the same provider, with a banner on stdout
+    )
