@@ -11,15 +11,18 @@ if TYPE_CHECKING:
 # Bytes in memory for each byte stored: images compress by less, and what claims more is empty.
 MAX_EXPANSION = 100
 # Small arrays may be wholly of one value.
-ALWAYS_ALLOWED_BYTES = 2**20
+ALWAYS_ALLOWED_BYTES = 2**16
 
 
-def check_contained(file: h5py.File, path: str | Path) -> None:
+def contained(file: h5py.File, path: str | Path) -> list[tuple[int, ...]]:
     """Refuse an HDF5 file that leads to other files or claims much more than it stores.
 
     Args:
         file: The file, open.
         path: What it is called in errors.
+
+    Returns:
+        The shapes of its arrays.
 
     Raises:
         ValueError: if it holds a soft or external link, an array that is stored in other files,
@@ -27,6 +30,7 @@ def check_contained(file: h5py.File, path: str | Path) -> None:
     """
     import h5py
 
+    shapes = []
     groups: list[h5py.Group] = [file]
     seen = set()
     while groups:
@@ -44,6 +48,8 @@ def check_contained(file: h5py.File, path: str | Path) -> None:
                 groups.append(item)
             elif isinstance(item, h5py.Dataset):
                 _check_stored(item, path)
+                shapes.append(item.shape)
+    return shapes
 
 
 def _check_stored(item: h5py.Dataset, path: str | Path) -> None:

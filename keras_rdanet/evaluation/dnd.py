@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_rdanet.files import open_regular, reading, replacing
-from keras_rdanet.hdf5 import check_contained
+from keras_rdanet.hdf5 import contained
 
 # Of the submission's format.
 EVAL_VERSION = "1.0"
@@ -118,5 +118,5 @@ def _opened(path):
     with open_regular(path) as stream, contextlib.ExitStack() as stack:
         with reading(path, "a MATLAB file of version 7.3"):
             file = stack.enter_context(h5py.File(stream))
-            check_contained(file, path)
+            contained(file, path)
         yield file

@@ -4,7 +4,6 @@ import contextlib
 import importlib
 import io
 import json
-import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import fields
@@ -13,10 +12,10 @@ from pathlib import Path
 import keras
 
 from keras_rdanet.files import file_sha256, open_regular, reading
-from keras_rdanet.hdf5 import check_contained
+from keras_rdanet.hdf5 import contained
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.models.base import RestorationModel
-from keras_rdanet.models.limit import at_most
+from keras_rdanet.models.limit import made_of
 from keras_rdanet.weights import catalogue, store
 from keras_rdanet.weights.origin import Origin
 
@@ -132,10 +131,10 @@ def load(name: str | Path, *, precision: str | None = "float32") -> RestorationM
 
 def _load_safetensors(path: Path, precision: str | None) -> RestorationModel:
     """The network of a weights file, which is no larger than the arrays in it."""
-    parameters = sum(map(math.prod, store.shapes(path).values()))
+    shapes = store.shapes(path).values()
     origin = catalogue.origin_of(path)
     with reading(path, "a weights file of this version"):
-        with at_most(parameters, path):
+        with made_of(shapes, path):
             model = build(origin.preset, precision=precision, **origin.overrides)
         store.load_weights(model, path)
     model.origin = origin
@@ -147,26 +146,25 @@ def _load_keras(path: Path, precision: str | None) -> RestorationModel:
     made_by, arguments = _read_config(path)
     origin = arguments.pop("origin", None) or _closest_preset(made_by, arguments)
     with _policy(precision), reading(path, "a .keras file of this version"):
-        _check_weights(path)
-        # Keras stores weights uncompressed, in two bytes or more.
-        with at_most(path.stat().st_size // 2, path):
+        with made_of(_weight_shapes(path), path):
             model = made_by(**arguments)
         model.load_weights(path)
-    known = {field.name for field in fields(Origin)}
-    facts = {key: value for key, value in origin.items() if key in known}
-    model.origin = Origin(**{**facts, "weights": path.name, "sha256": file_sha256(path)})
+        store.check_finite({weight.path: weight.numpy() for weight in model.weights}, path)
+        known = {field.name for field in fields(Origin)}
+        facts = {key: value for key, value in origin.items() if key in known}
+        model.origin = Origin(**{**facts, "weights": path.name, "sha256": file_sha256(path)})
     return model
 
 
-def _check_weights(path: Path) -> None:
-    """Refuse weights in a `.keras` file that are links to other files, or mostly holes."""
+def _weight_shapes(path: Path) -> list[tuple[int, ...]]:
+    """The shapes of the weights in a `.keras` file, which are neither elsewhere nor holes."""
     import h5py
 
     store.check_solid(path)
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         content = archive.open("model.weights.h5").read(path.stat().st_size)
         with h5py.File(io.BytesIO(content)) as weights:
-            check_contained(weights, path)
+            return contained(weights, path)
 
 
 def _read_config(path: Path) -> tuple[type[RestorationModel], dict]:
@@ -191,7 +189,8 @@ def _read_config(path: Path) -> tuple[type[RestorationModel], dict]:
     origin = arguments.get("origin")
     with reading(path, "a .keras file"):
         store.check_overrides({k: v for k, v in arguments.items() if k != "origin"}, path)
-    if origin is not None and not (isinstance(origin, dict) and origin.get("preset") in PRESETS):
+    preset = origin.get("preset") if isinstance(origin, dict) else None
+    if origin is not None and not (isinstance(preset, str) and preset in PRESETS):
         raise ValueError(f"{path} is damaged: it does not name one of our presets.")
     return made_by, arguments
 

@@ -113,7 +113,7 @@ def write_tensors(
             name: np.ascontiguousarray(array, dtype=DTYPES[dtype])
             for name, array in tensors.items()
         }
-    _check_finite(stored, f"the weights to be written as {dtype}")
+    check_finite(stored, f"the weights to be written as {dtype}")
     check_overrides(metadata.get("overrides", {}), path)
     created = {name: version(name) for name in ("keras-rdanet", "keras", "numpy", "safetensors")}
     header = {
@@ -149,7 +149,7 @@ def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
     with reading(path, "a whole .safetensors file"):
         stored = safetensors.numpy.load(read_bytes(path))
         tensors = {name: array.astype(np.float32) for name, array in stored.items()}
-    _check_finite(tensors, path)
+    check_finite(tensors, path)
     return tensors
 
 
@@ -313,7 +313,12 @@ def check_overrides(overrides: Mapping, path) -> None:
                 )
 
 
-def _check_finite(tensors, source):
+def check_finite(tensors: Mapping[str, np.ndarray], source) -> None:
+    """Refuse arrays with values that are not finite.
+
+    Raises:
+        ValueError: naming those arrays.
+    """
     bad = sorted(name for name, array in tensors.items() if not np.isfinite(array).all())
     if bad:
         raise ValueError(f"Not finite in {source}: {', '.join(bad)}.")
