@@ -57,9 +57,9 @@ PARAMETERS = {
     "pa_edsr_x3": 43_762_246,
     "pa_edsr_x4": 43_172_166,
 }
-# The paper of DANet rounds to thousands, and leaves open what ours had to choose.
+# The paper of DANet rounds to thousands, and does not state some widths, which are ours.
 ABOUT = {"danet_gray": 23_481_000, "danet_s_gray": 15_940_000}
-# Network -> how golden files of it and of its operators begin.
+# Network -> beginnings of the names of its golden files and those of its operators.
 GOLDEN = {
     "tsp_rdanet": ("tsp_rdanet",),
     "rdn": ("rdn",),
@@ -89,7 +89,7 @@ pairs (SIDD, GoPro, RealSR, Rain13k) are stand-ins made here, in the folders of 
 
 @dataclass(frozen=True)
 class Short:
-    """How a run is made short.
+    """The size of a shortened run.
 
     Args:
         steps: Number of steps of the run.
@@ -104,7 +104,7 @@ class Short:
     peak: float = 2.0e-3
 
 
-# The first that begins a config's `network/task` counts.
+# The first key that a config's `network/task` begins with is used.
 SHORT = {
     "tsp_rdanet/": Short(),
     "rdn/jpeg": Short(1200),
@@ -119,12 +119,12 @@ SHORT = {
     "panet/jpeg": Short(1200, 16),
     "panet/": Short(400, 16),
 }
-# What the task of a config decides about its network.
+# Arguments of a network that the task of its config decides.
 OF_THE_TASK = ("channels", "scale", "predicts_noise")
 
 
 def short_for(name):
-    """How the run of a config is made short."""
+    """The size of the shortened run of a config."""
     return next(short for prefix, short in SHORT.items() if name.startswith(prefix))
 
 
@@ -142,7 +142,7 @@ def small_overrides(preset):
 
 
 class Red(Exception):
-    """Why a cell is red."""
+    """The reason why a check failed."""
 
 
 def prepare(train, held_out, folder):
@@ -204,7 +204,7 @@ def _write_pairs(folder, split):
 
 
 def settings(config, short, folder, scale):
-    """What `--set` gives to make the run of a config short, on the folders of `prepare`."""
+    """The `--set` arguments that shorten the run of a config and use the folders of `prepare`."""
     data, validation = folder / "clean", config.validation
     images = {"data.train": data / "train"}
     held_out = {"validation.data": data / "test"}
@@ -280,7 +280,7 @@ class Row:
         self.task = self.options.degradation.name if self.options.degradation else None
 
     def config(self):
-        """The config is valid as it stands, and shortened."""
+        """The config is valid, unchanged and shortened."""
         load_config(self.path, self.set[1::2])
         return f"{self.options.steps:,} steps"
 
@@ -292,7 +292,7 @@ class Row:
         return registry.build(self.preset, **self.options.model.overrides)
 
     def parameters(self):
-        """Those of the preset, as published."""
+        """The parameters of the preset equal the published count."""
         count = self.full.count_params()
         expected = PARAMETERS.get(self.preset, count)
         about = ABOUT.get(self.preset, count)
@@ -357,7 +357,7 @@ class Row:
         return text
 
     def _level(self):
-        """How strong the degradation of the evaluation is."""
+        """The level of the degradation of the evaluation."""
         line = []
         for option in ("sigma", "mean", "quality"):
             level = getattr(self.options.degradation, option, None)
@@ -437,7 +437,7 @@ def check(path, folder, runs, cells):
             cells[name] = (True, getattr(row, name)())
         except Red as reason:
             cells[name] = (False, str(reason))
-        except Exception as error:  # whatever breaks is what the table is for
+        except Exception as error:  # any failure belongs in the table
             cells[name] = (False, f"{type(error).__name__}: {error}".splitlines()[0][:200])
             if name == "train":
                 break
@@ -560,7 +560,7 @@ def _write(lines, results):
     )
     paragraphs = [
         "# Networks and tasks",
-        "Each config of this repository and what came of it: green cells are checked by a run.",
+        "Each config of this repository and the result of a short run: green cells have passed.",
         markdown_table(lines).rstrip(),
         NOTES,
         f"Written by `{command}`; {describe_environment(environment())}.",

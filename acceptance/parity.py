@@ -31,7 +31,7 @@ from keras_rdanet.image.geometry import crop, pad_to_multiple
 from keras_rdanet.weights.from_torch import from_torch
 
 RESULTS = Path(__file__).parent / "results"
-TOLERANCE = 1e-4  # of the range of the reference output
+TOLERANCE = 1e-4  # as a share of the range of the reference output
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Check:
 
     Args:
         file: Name of the golden file.
-        output: Which of its arrays.
+        output: Name of the array in the file.
         status: `"ok"`, `"failed"` or `"unknown"`.
         error: The largest difference, in `unit`.
         tolerance: The largest error that passes.
@@ -60,11 +60,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Network:
-    """How a network of ours stands for one of the original code.
+    """The correspondence of a network of ours with one of the original code.
 
     Args:
         class_path: `"module:Class"`.
-        arguments: Turns the original's `kwargs` into our constructor's.
+        arguments: Function that turns the `kwargs` of the original into the arguments of our
+            constructor.
         stages: Our outputs, in the order of `output_0`, ...; `""` for the one
             of a network without stages, or the path of a layer.
         intermediates: Regular expressions for `mid/` names, and the path of
@@ -267,7 +268,7 @@ def check_folder(folder: Path) -> Iterator[Check]:
         try:
             with np.load(file, allow_pickle=False) as golden:
                 yield from check_file(file.name, dict(golden))
-        except Exception as error:  # whatever a file provokes is its own failure
+        except Exception as error:  # any error counts as the failure of this file
             yield Check(file.name, "", "failed", note=f"{type(error).__name__}: {error}")
 
 
@@ -313,7 +314,7 @@ def _check_network(name, golden, config, network) -> Iterator[Check]:
 
 
 def _multiple(preprocess):
-    """What the original's input was padded to a multiple of."""
+    """The number that the original's input was padded to a multiple of."""
     rule = r"reflect-pad bottom/right to a multiple of (\d+), run, crop back"
     if match := re.fullmatch(rule, preprocess):
         return int(match[1])

@@ -6,8 +6,8 @@ The network is the paper's, 64 channels wide. Its weights are those of the tiny 
 they compute what the tiny network computes, so that quantizers see real ranges and what each
 file loses can be told. PyTorch runs in its own process, in turns with the files. Writes
 results/export_speed.json and .md; exits 1 below the targets. These were set on a CPU whose
-float32 matrix products run at twice the rate of PyTorch's convolutions; what that rate is here
-is measured too, since no float32 file can be faster.
+float32 matrix products run at twice the speed of PyTorch's convolutions. The speed of matrix
+products is measured too, since no float32 file can exceed it.
 """
 
 import os
@@ -32,21 +32,21 @@ FILES = (
     ("onnx", "fp32"),
     ("onnx", "int8"),
 )
-# What one file of the format must reach at least, as the ratio to PyTorch eager.
+# Least speed of one file of the format, as the ratio to PyTorch eager.
 TARGETS = {"fp32": 2.0, "int8": 7.0}
 NOTES = """\
 Seconds are the least of {rounds} rounds in which all take turns on one {size}x{size} picture, gray,
 {threads} threads, wall clock; a ratio above 1 says that a file is faster than the network of
 `torch_networks` in PyTorch {torch} eager, channels first, as the public code runs. GFLOP/s are the
 operations of the network over the seconds: PyTorch gets {eager}, and a product of float32 matrices
-of {side}x{side}, which no float32 file can outrun by much, {peak} here. What is lost is against
-Keras on that picture, the middle of one of the calibration pictures, with noise of sigma 25: the
+of {side}x{side}, which no float32 file can outrun by much, {peak} here. The PSNR loss is relative
+to Keras on that picture, the middle of one of the calibration pictures, with noise of sigma 25: the
 wide network computes what the tiny one computes."""
 PRODUCT = 3072
 
 
 def peak():
-    """GFLOP/s of a product of large float32 matrices, what the processor can do."""
+    """GFLOP/s of a product of large float32 matrices, an upper limit of the processor."""
     import tensorflow as tf
 
     matrix = tf.random.normal((PRODUCT, PRODUCT))

@@ -38,8 +38,8 @@ FILES = [
 ]
 NOTES = """\
 PSNR in dB, the mean over the {pictures} pictures, degraded as the last column says. Gray pictures
-are given to RGB networks in three equal channels. Columns of files say how much they gain or lose
-beside Keras on the same: SavedModel and ONNX files restore whole pictures, TFLite files, whose
+are given to RGB networks in three equal channels. Columns of files show the gain or loss against
+Keras with the same input. SavedModel and ONNX files restore whole pictures, TFLite files, whose
 input is fixed, tiles of {size}x{size} pixels; int8_uint8 can only be given the degraded pictures
 clipped and rounded to 8 bits, and clipped noise costs Keras as much."""
 KERAS, KERAS_TILES, KERAS_EIGHT_BITS = "Keras", "Keras, in tiles", "Keras, in tiles, given 8 bits"
@@ -82,21 +82,21 @@ def in_eight_bits(function):
 
 
 def losses(rows):
-    """File -> how many dB less than Keras given the same, of one set of weights."""
+    """File -> its loss in dB against Keras with the same input, for one set of weights."""
     psnr = {row["file"]: row["psnr"] for row in rows}
     keras = {name: psnr.pop(name) for name in (KERAS, KERAS_TILES, KERAS_EIGHT_BITS)}
     return {file: keras[_alike(file)] - value for file, value in psnr.items()}
 
 
 def _alike(file):
-    """What Keras was given as the file was."""
+    """The column of Keras with the same input as the file."""
     if file.endswith("uint8"):
         return KERAS_EIGHT_BITS
     return KERAS_TILES if file.startswith("tflite") else KERAS
 
 
 def line(rows):
-    """What the table says about one set of weights."""
+    """The line of the table for one set of weights."""
     return {
         "weights": rows[0]["weights"],
         **{row["file"]: f"{row['psnr']:.2f}" for row in rows if row["file"].startswith(KERAS)},

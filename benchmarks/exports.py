@@ -1,4 +1,4 @@
-"""Export every network to every format and write down what comes of it.
+"""Export every network to every format and tabulate the results.
 
     python benchmarks/exports.py --calibration FOLDER --test FOLDER
 
@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "exports.md"
 COMMAND = "python benchmarks/exports.py --calibration FOLDER --test FOLDER"
 
-# Networks as deep and wide as it takes to meet all of their operations.
+# Networks that are just deep and wide enough to contain all of their operations.
 UNTRAINED = {
     "rdn_rgb": {"num_blocks": 2, "filters": 8, "growth_rate": 8, "num_layers": 3},
     "rdn_rgb_x2": {"num_blocks": 2, "filters": 8, "growth_rate": 8, "num_layers": 3},
@@ -48,10 +48,10 @@ WANTED = select(has_pictures=True)
 
 INTRODUCTION = """\
 Every cell is a file that `keras-rdanet export` made and compared with the network in Keras, in
-float32, on the same pictures. In it: what the file loses in dB of PSNR (of networks without
-weights, whose PSNR means nothing, the PSNR between both outputs), its size, and how many times as
-fast as Keras it is. :red_circle: files miss their tolerance or cannot be made; the command does not
-publish them, and the reason is below the table."""
+float32, on the same pictures. It shows the loss of PSNR in dB, the size, and the speed as a
+multiple of Keras. The PSNR of networks without weights means nothing, so their cells show the PSNR
+between both outputs. :red_circle: files miss their tolerance or cannot be made; the command does
+not publish them, and the reason is below the table."""
 
 READING = """\
 Speed is the ratio to Keras on this machine in one run, the least of three calls on one crop.
@@ -101,7 +101,7 @@ def row(job, report):
 
 
 def cell(one):
-    """What a file is worth, in few words."""
+    """The loss, the size and the speed of a file in short."""
     if one["bytes"] == 0:
         return ":red_circle:"
     quality = (
@@ -156,12 +156,12 @@ def document(rows, settings):
                 INTRODUCTION,
                 markdown_table(matrix).rstrip(),
                 READING.format(**settings),
-                "## What is red, and why",
+                "## Files that miss their tolerance, and why",
                 "\n".join(reasons) or "Nothing.",
                 "## Tolerances",
                 markdown_table(tolerances).rstrip(),
                 "## Delegate support of TFLite files",
-                "What a target does not support: operations, shapes and types. No phone was tried.",
+                "Operations, shapes and types that a target does not support. No phone was tried.",
                 markdown_table(targets).rstrip(),
                 f"Measured on {describe_environment(environment())}.",
             ]

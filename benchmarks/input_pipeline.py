@@ -3,8 +3,8 @@
     python benchmarks/input_pipeline.py FOLDER [--config configs/tsp_rdanet/tiny_rgb.yaml]
 
 FOLDER holds clean images, or is a packed set already. For every phase of the config the
-script times reading batches with nobody using them, training steps on one batch that is
-there already, and both together. The target is a ratio of 3.
+script times three things: reading batches that are not used, training steps on one batch in
+memory, and both together. The target is a ratio of 3.
 """
 
 import os

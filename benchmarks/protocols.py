@@ -17,7 +17,7 @@ from keras_rdanet.evaluation.report import write_results
 from keras_rdanet.tasks import JPEG, BayerMosaic, SuperResolution
 
 RESULTS = Path(__file__).parent / "results"
-# Set, task, channels, and the PSNR in dB that the paper has for its input.
+# Set, task, channels, and the PSNR in dB that the paper states for its degraded images.
 PANET, EDSR = "Mei 2020 (PANet)", "Lim 2017 (EDSR)"
 PUBLISHED = [
     ("classic5", JPEG(10), 1, 27.82, PANET),
@@ -31,8 +31,8 @@ PUBLISHED = [
 ]
 NOTES = """\
 Means over the images; the papers give two decimals. JPEG and mosaics score what they state. The
-bicubic rows lie within 0.02 dB of theirs, whose code may have rounded elsewhere on the way. SSIM
-and PSNR-B are ours alone."""
+bicubic rows lie within 0.02 dB of the papers, whose code may round at other places. SSIM and
+PSNR-B are not in the papers."""
 
 
 def measure(source, task, channels, published, paper):

@@ -58,7 +58,7 @@ def measure(folder, xla):
     config.write_text(json.dumps({**CONFIG, "data": data, "xla": xla}), encoding="utf-8")
     whole, killed = folder / f"whole_{xla}", folder / f"killed_{xla}"
     if train(config, whole).wait():
-        sys.exit("the run that was left alone failed")
+        sys.exit("the uninterrupted run failed")
     history = killed / "history.csv"
     with train(config, killed) as process:
         while not history.exists() or len(history.read_text().splitlines()) < 3:
@@ -96,7 +96,7 @@ def main(output):
     write_results(
         "resume",
         results,
-        title="A killed and resumed run against one that was left alone",
+        title="A killed and resumed run against an uninterrupted one",
         command="python benchmarks/resume.py",
         notes="40 steps of `tsp_rdanet_tiny_gray`; the checkpoint holds weights, optimizer and "
         "averages. Without `xla` two equal runs may differ as much: TensorFlow adds three or more "

@@ -1,4 +1,4 @@
-"""Run networks on pictures that networks often fail on.
+"""Run the stress tests: pictures on which restoration networks often fail.
 
     python benchmarks/stress_tests.py --all
     python benchmarks/stress_tests.py --model NAME --model FILE
@@ -71,7 +71,7 @@ def line(row):
 @click.option("--all", "every", is_flag=True, help="All weights that ship with the package.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="Where to write.")
 def main(models, every, results):
-    """Run networks on pictures that networks often fail on."""
+    """Run the stress tests: pictures on which restoration networks often fail."""
     models = [*models, *(entry.name for entry in list_models() if every)]
     if not models:
         raise click.UsageError("Give --model, or --all where weights ship with the package.")

@@ -32,7 +32,7 @@ NOTES = f"""\
 {LIMIT} by default would fail), `largest` the largest difference between the two results in gray
 levels, `work` the share of pixels computed more than once. The noise is that of the evaluation
 protocol; pictures smaller than `auto` allows are restored whole, so the first row of a picture is
-only of interest where it has more than one tile."""
+only relevant where it has more than one tile."""
 
 
 def pictures(folder, channels):

@@ -27,7 +27,7 @@ WAVELETS = ("db1", "db2", "sym4", "bior4.4")
 
 
 def candidates(sigma, channels):
-    """Yield (setting, value, baseline) for everything that is tried."""
+    """Yield (setting, value, baseline) for all settings that are compared."""
     for factor in STRENGTHS["non_local_means"]:
         yield "h / sigma", factor, baselines.non_local_means(sigma, channels, h=factor * sigma)
     for factor in STRENGTHS["total_variation"]:

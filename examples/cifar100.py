@@ -2,13 +2,13 @@
 
     python examples/cifar100.py [--data FOLDER] [--out FOLDER] [--steps N]
 
-Noise of mean and deviation 0.01, 0.255 and 0.5 (of white), as in
-github.com/aptlin/noisy-cifar-100-rdn. That notebook called the PSNR of training batches, counted
-with a peak of 255 for images in [0, 1], the one of the test; here it is the one of the test
-images, with a peak of 1. The images come from `keras.datasets`, or from --data, a folder with
-train.bin and test.bin of cifar-100-binary.tar.gz. Writes cifar100.json, cifar100.md, plot.png and
-samples.png to --out; what was trained before in as many steps is not trained again. A step takes 1
-to 2 seconds on one core of a CPU, and all nine runs have 17,595 of them: try --steps 15 first.
+The noise has a mean and a deviation of 0.01, 0.255 and 0.5 (white is 1), as in
+github.com/aptlin/noisy-cifar-100-rdn. That notebook reported the PSNR of training batches as the
+PSNR of the test, with a peak of 255 for images in [0, 1]. Here it is the PSNR of the test images,
+with a peak of 1. The images come from `keras.datasets`, or from --data, a folder with train.bin and
+test.bin of cifar-100-binary.tar.gz. Writes cifar100.json, cifar100.md, plot.png and samples.png to
+--out; what was trained before in as many steps is not trained again. A step takes 1 to 2 seconds on
+one core of a CPU, and all nine runs have 17,595 of them: try --steps 15 first.
 """
 
 import csv
@@ -29,7 +29,7 @@ from keras_rdanet.image.sheets import sheet
 CONFIG = Path(__file__).parents[1] / "configs" / "rdn" / "cifar100.yaml"
 LEVELS = (0.01, 0.255, 0.5)
 SIDE = 32
-SEED = 0  # of the noise on the test images
+SEED = 0  # seed of the noise on the test images
 
 # Test loss of the notebook, by mean and deviation.
 PUBLISHED_L1 = dict(
@@ -40,8 +40,8 @@ PUBLISHED_L1 = dict(
     )
 )
 NOTES = """\
-`noisy` and `restored` are PSNR in dB with a peak of 1, means over the test images: of the input and
-of the output as they are; `clipped`: of both clipped to [0, 1], which alone raises it. `L1` is the
+`noisy` and `restored` are the PSNR of input and output in dB with a peak of 1, means over the test
+images. `clipped` is the PSNR after both were clipped to [0, 1], which alone raises it. `L1` is the
 mean absolute error of the predicted noise over all test images, `notebook L1` what the notebook
 published after five epochs."""
 
@@ -61,7 +61,7 @@ class Arrays:
         return len(self.images)
 
     def name(self, index):
-        """Return what messages call an image."""
+        """Return the name of an image in messages."""
         return f"image {index}"
 
     def headers(self, index):
@@ -78,7 +78,7 @@ def load_images(folder):
     """Return training and test images, `(N, 32, 32, 3)` uint8 each.
 
     Args:
-        folder: Of the binary version, or `None` to let Keras download CIFAR-100.
+        folder: Folder of the binary version, or `None` to let Keras download CIFAR-100.
     """
     if folder is not None:
         return tuple(read_binary(Path(folder, name)) for name in ("train.bin", "test.bin"))
@@ -168,7 +168,11 @@ def plot(rows, runs, path):
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", default="runs/rdn/cifar100", type=click.Path(path_type=Path))
 @click.option(
-    "--steps", type=click.IntRange(1), default=1955, show_default=True, help="Of each run."
+    "--steps",
+    type=click.IntRange(1),
+    default=1955,
+    show_default=True,
+    help="Number of steps of each run.",
 )
 def main(data, out, steps):
     """Run the experiment."""

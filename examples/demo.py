@@ -1,4 +1,4 @@
-"""Restore a bundled photo with noise, offline, and show what was gained."""
+"""Restore a bundled photo with noise, offline, and print the PSNR before and after."""
 
 from pathlib import Path
 

@@ -13,9 +13,11 @@ parser.add_argument("--checkpoint", default="original.pth", help="weights of the
 parser.add_argument("--patch-size", type=int, default=96, help="side of a patch in pixels")
 parser.add_argument("--steps", type=int, default=500, help="steps in an epoch")
 parser.add_argument("--epochs", type=int, default=20)
+parser.add_argument("--size", type=int, default=256, help="side of exported files in pixels")
+parser.add_argument("--force", action="store_true", help="publish int8 files of any quality")
 args = parser.parse_args()
 
-# As the command does it: depth, alpha channel and metadata are kept.
+# Depth, alpha channel and metadata are kept, as by the command.
 kr.restore_file("noisy.png", "clean.png")
 
 model = kr.create_model("tsp_rdanet_tiny_rgb")  # trained; weights=None makes a fresh one
@@ -34,6 +36,12 @@ result = kr.evaluate(kr.create_model("mine.safetensors"), "set12/", task="gaussi
 print(result.mean("psnr"))
 
 reports = kr.export(
-    model, "out/", formats=["onnx", "tflite"], variants=["fp32", "int8"], calibration="photos/"
+    model,
+    "out/",
+    formats=["onnx", "tflite"],
+    variants=["fp32", "int8"],
+    calibration="photos/",
+    size=args.size,
+    force=args.force,
 )
 restore = kr.Restorer("out/model_int8.tflite")

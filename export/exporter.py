@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -18,7 +17,8 @@ from keras_rdanet.export.job import ExportJob, prepare_job
 from keras_rdanet.export.verification import report as reporting
 from keras_rdanet.export.verification.comparison import failures, measure
 from keras_rdanet.export.verification.report import Report
-from keras_rdanet.files import file_sha256, replacing
+from keras_rdanet.files import file_sha256, replacing, replacing_folder, working_folder
+from keras_rdanet.ownership import locked, remove_leftovers
 
 REPORTS = "reports"
 SUMMARY = "report.md"
@@ -57,17 +57,17 @@ def export(
             ranges of their values.
         test: Folder of clean pictures to verify with; by default those of
             `calibration`, or a drawn scene without either.
-        channels: `1` or `3`, which network of a family; by default the one
-            that suits the pictures.
+        channels: Number of channels, `1` or `3`, of the network of a family; by default that of
+            the pictures.
         size: Height and width in pixels of files whose input is fixed, and of
             the crops that are compared; by default 256, or 64 for networks
             that compare all positions.
         pictures: Largest number of pictures to verify with.
-        fine_tune: Steps of fine-tuning for int8 files that miss their
-            tolerance; 0 for none.
+        fine_tune: Number of fine-tuning steps for int8 files that miss their tolerance; 0 for
+            none.
         force: Whether files that miss their tolerance are published as well;
             their reports say so.
-        on_report: Called with each report as soon as its file is published or
+        on_report: Function that is called with each report as soon as its file is published or
             refused.
 
     Returns:
@@ -113,9 +113,9 @@ def run(
 ) -> list[Report]:
     """Make files of a job that is prepared, verify each of them, and publish those that pass.
 
-    Beside them come `report.md`, a line for every file, and in `reports` what
-    was measured about each: JSON, Markdown and a picture. `report.md` says so
-    if an older file stays in the place of one that was refused.
+    The folder also gets `report.md`, with a line for every file, and `reports`, with the
+    measurements of each as JSON, Markdown and a picture. If an older file is kept because the
+    new one was refused, `report.md` says so.
 
     Args:
         job: The network and its pictures.
@@ -124,29 +124,33 @@ def run(
         force: Whether files that miss their tolerance are published as well.
         fine_tune: Steps of fine-tuning for int8 files that miss their
             tolerance. They are made again from the fine-tuned weights,
-            compared with the network as it was, and taken if they are better.
-        on_report: Called with each report.
+            compared with the original network, and published if they are better.
+        on_report: Function that is called with each report.
 
     Returns:
         A report for each file.
 
     Raises:
         ImportError: if a converter is not installed.
-        OSError: as in `export`.
+        OSError: as in `export`, or if another job is writing to `out`.
     """
     for format, variant in wanted:
         _check_replaceable(out, FORMATS[format], variant)
     out.mkdir(parents=True, exist_ok=True)
     reports: list[Report] = []
-    with tempfile.TemporaryDirectory(prefix=".", dir=out) as work:
+    with (
+        locked(out / ".export.lock", f"the folder {out}"),
+        working_folder(out) as work,
+    ):
+        remove_leftovers(out)
         tuned: ExportJob | None = None
         slow = {
-            (format, variant): _begin(job, format, variant, Path(work))
+            (format, variant): _begin(job, format, variant, work)
             for format, variant in wanted
             if FORMATS[format].variants[variant].slow
         }
         for format, variant in wanted:
-            folder = Path(work)
+            folder = work
             if (format, variant) in slow:
                 report, sheet = slow[format, variant].result()
             else:
@@ -178,13 +182,13 @@ def run(
 def verify(
     job: ExportJob, format: str, variant: str, work: Path
 ) -> tuple[Report, np.ndarray | None]:
-    """Make a file and measure all that its report says.
+    """Make a file and measure everything in its report.
 
     Args:
         job: The network and its pictures.
         format: Name of the format.
         variant: Name of the variant.
-        work: Folder for the file, and for what it is made from.
+        work: Folder for the file and its intermediate files.
 
     Returns:
         The report, and a picture for it; a file that cannot be made has no
@@ -240,7 +244,7 @@ def size_of(path: Path) -> int:
 
 
 def _begin(job, format, variant, work):
-    """Make a slow file and begin to verify it; `verify` will say what is wrong with it."""
+    """Make a slow file and begin to verify it; `verify` will report what is wrong with it."""
     with contextlib.suppress(ValueError):
         make(job, format, variant, work)
     return _in_background(lambda: verify(job, format, variant, work))
@@ -271,10 +275,12 @@ def _sidecars(job, path, format, variant):
 
 
 def _check_replaceable(out: Path, row: Format, variant: str) -> None:
-    """Refuse to put an export in place of what is none."""
+    """Refuse to replace a file or folder that is not an export."""
     path = out / row.file_name(variant)
     if path.is_dir() and not (row.marker and (path / row.marker).is_file()):
-        raise FileExistsError(f"{path} is a folder but no export; move it or name another --out.")
+        raise FileExistsError(
+            f"{path} is a folder but not an export; move it or name another --out."
+        )
     if path.is_file() and not row.suffix:
         raise FileExistsError(f"{path} is a file; move it or name another --out.")
 
@@ -285,6 +291,5 @@ def _move_copy(source: Path, target: Path) -> None:
         with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
         return
-    copy = shutil.copytree(source, source.with_name(f"{source.name}.copy"))
-    shutil.rmtree(target, ignore_errors=True)
-    copy.rename(target)
+    with replacing_folder(target) as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)

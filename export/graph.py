@@ -23,8 +23,8 @@ def restore_function(model) -> Callable[[tf.Tensor], tf.Tensor]:
         model: A `RestorationModel` in float32 on the TensorFlow backend.
 
     Returns:
-        Maps NHWC float32 in `[0, 1]` to the restored images, the last stage
-        of the network, float32, not clipped.
+        A function that maps NHWC float32 in `[0, 1]` to the restored images, the
+        last stage of the network, float32, not clipped.
 
     Raises:
         ValueError: if the precision or the backend is another one.

@@ -1,4 +1,4 @@
-"""What an export starts from: the network, and the pictures that verify and calibrate it."""
+"""The input of an export: the network, and the pictures that verify and calibrate it."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class ExportJob:
 
     Args:
         model: The network, a `RestorationModel` in float32.
-        metadata: What its files say about it; of variant `"fp32"` and of any size.
-        reference: What the network makes of the pictures that verify its files.
-        protocol: How these pictures were degraded and scored, in words.
+        metadata: Metadata of its files; of variant `"fp32"` and of any size.
+        reference: Outputs of the network for the pictures that verify its files.
+        protocol: Description of how these pictures were degraded and scored.
         size: Height and width in pixels of files whose input is fixed.
         trained: Whether the network was trained. The PSNR of one that was not
             means nothing, so it is not compared with a tolerance.
         calibration: Tiles on which quantizers measure ranges; `None` without pictures.
         calibration_folder: The folder of clean pictures that these were cut from.
-        shared: What writers keep of one variant to make the next of it.
+        shared: Results that writers keep of one variant to make the next from.
     """
 
     model: Any
@@ -55,7 +55,7 @@ class ExportJob:
     shared: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def fine_tuned(self, steps: int) -> ExportJob:
-        """Return this with weights that lose less in eight bits; what verifies them stays."""
+        """Return a job with weights that lose less in eight bits, and the same reference."""
         from keras_rdanet.export.quantization.fine_tuning import fine_tune
 
         patches = batches(
@@ -81,7 +81,7 @@ class DrawnScene:
         return 1
 
     def name(self, index: int) -> str:
-        """Return what messages call it."""
+        """Return the name of the scene in messages."""
         return "drawn scene"
 
     def headers(self, index: int) -> tuple[PictureHeader]:
@@ -106,13 +106,13 @@ def prepare_job(
     """Load a network and the pictures that verify and calibrate its files.
 
     Args:
-        model: As in `keras_rdanet.export.exporter.export`.
+        model: Model, as `keras_rdanet.export.exporter.export` takes it.
         calibration: Folder of clean pictures to cut calibration tiles from.
         test: Folder of clean pictures to verify with; by default a drawn scene.
-        channels: `1` or `3`, which network of a family; by default the one
-            that suits the pictures of `test`.
-        size: As in `job_of`.
-        pictures: As in `job_of`.
+        channels: Number of channels, `1` or `3`, of the network of a family; by default that of
+            the pictures of `test`.
+        size: Height and width of fixed inputs in pixels, see `job_of`.
+        pictures: Largest number of pictures to verify with.
 
     Raises:
         ValueError: if there is no such network, the model does not know its
@@ -149,7 +149,7 @@ def job_of(
 
     Args:
         model: The network, in float32.
-        metadata: What its files say about it; of variant `"fp32"` and of any size.
+        metadata: Metadata of its files; of variant `"fp32"` and of any size.
         calibration: Folder of clean pictures to cut calibration tiles from.
         test: Folder of clean pictures to verify with; by default a drawn scene.
         size: Height and width in pixels of files whose input is fixed, and of
@@ -174,7 +174,7 @@ def job_of(
     samples = crops(protocol, _source(test), function, size, pictures)
     tiles = None
     if calibration is not None:
-        # What compares all positions is traced otherwise for another number of them.
+        # Networks that compare all positions are traced differently for another number of them.
         side = size if model.support == "nonlocal" else TILE
         tiles = calibration_tiles(
             folder(calibration),

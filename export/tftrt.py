@@ -38,7 +38,7 @@ class Profile:
 
     Args:
         minimum: The smallest input.
-        optimum: The one that engines are tuned for.
+        optimum: The input that engines are tuned for.
         maximum: The largest input; others fall back to TensorFlow.
     """
 
@@ -56,7 +56,7 @@ class Profile:
 
 
 def missing() -> str | None:
-    """What keeps TF-TRT from running here, in one line; `None` if nothing does.
+    """The reason why TF-TRT cannot run here, in one line; `None` if it can.
 
     TensorFlow itself is only loaded if its version and kind may have TF-TRT.
     """
@@ -98,14 +98,14 @@ def convert(
     Args:
         saved_model: A folder written by `keras-rdanet export`.
         output: The folder to make, which must not exist.
-        precision: One of `PRECISIONS`.
+        precision: Precision of the engines, one of `PRECISIONS`.
         profile: The sizes to build engines for.
         calibration: For INT8 only: degraded tiles `(N, H, W, C)`, float32 in
             `[0, 1]`, all of one shape within the profile.
         minimum_segment_size: Fewer nodes than this stay with TensorFlow.
 
     Returns:
-        What `segments` says about the result.
+        The result of `segments` for the converted model.
 
     Raises:
         ImportError: if TF-TRT cannot run here; see `missing`.
@@ -165,7 +165,7 @@ def make_converter(saved_model: str | Path, precision: str, minimum_segment_size
 
 
 def read_network(saved_model: Path) -> dict:
-    """What a SavedModel says about its network.
+    """The metadata of a SavedModel.
 
     Raises:
         ValueError: if keras-rdanet did not write it.
@@ -227,7 +227,7 @@ def calibration_inputs(tiles: Iterable[np.ndarray]) -> Iterator[dict]:
 
 
 def segments(graph_def) -> dict:
-    """Count what TensorRT took of a converted graph.
+    """Count the operations of a converted graph that TensorRT has taken.
 
     Returns:
         `engines`: how many; `inside` and `outside`: how often each operation

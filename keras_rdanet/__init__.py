@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __version__ = version("keras-rdanet")
 
-# Name -> the module that it is in. A module by its own name is public itself; that
-# of `export` can be called.
+# Name -> the module that defines it. A name that is a module itself is public as a module;
+# the module `export` can be called.
 _PUBLIC = {
     "Restorer": "keras_rdanet.inference.restorer",
     "convert": "keras_rdanet.api",

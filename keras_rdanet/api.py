@@ -37,10 +37,11 @@ def restore_file(
         source: A PNG, JPEG, WebP, TIFF or BMP file.
         target: The file to write, whose suffix chooses the format; or a folder
             that exists, where the file gets the name of `source`.
-        model: As for `Restorer`, or a `Restorer`, which serves many files.
-        compare: Where to write a picture that is the source in its left half
-            and the result in its right half.
-        on_tile: Called with the number of tiles done and of all tiles.
+        model: A `Restorer`, which serves many files, or any model that `Restorer` takes.
+        compare: File for a picture that is the source in its left half and the result in its right
+            half.
+        on_tile: Function that is called after each tile with two numbers: the tiles done and all
+            tiles.
         **options: Options of `Restorer`, such as `strength=0.7`, and of
             `inference.file.FileOptions`, such as `strip_metadata=True`.
 
@@ -93,17 +94,18 @@ def restore_folder(
     Args:
         source: The folder with the pictures.
         target: The folder to write to; it is made if it does not exist.
-        model: As for `Restorer`, or a `Restorer`.
+        model: A `Restorer`, or any model that `Restorer` takes.
         recursive: Whether to include sub-folders.
         resume: Whether to leave out what an earlier run has done already with
             the same pictures, model and options.
         jobs: Number of threads that read and write files around the one network.
-        on_record: Called with each new line of the report.
-        **options: As for `restore_file`.
+        on_record: Function that is called with each new line of the report.
+        **options: Options of `restore_file`.
 
     Returns:
-        The new lines of the report: `file`, `status` (`"ok"`, `"failed"` or
-        `"skipped"`), `reason` and, for restored ones, what `restore_file` returns.
+        The lines of the report: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`,
+        or `"done"` for what an earlier run had restored), `reason` and, for
+        restored ones, what `restore_file` returns.
 
     Raises:
         ValueError: if there is no picture, or one would be overwritten.
@@ -166,8 +168,8 @@ def create_model(
             `.keras` file that this package wrote.
         weights: `"default"` for the trained weights that ship with the package,
             or are in the file; `None` for fresh ones.
-        precision: `"float32"`, or `"bfloat16"` or `"float16"` for mixed
-            precision with float32 weights; `None` for Keras' global dtype policy.
+        precision: Precision of the computation: `"float32"`, or `"bfloat16"` or `"float16"` for
+            mixed precision with float32 weights; `None` for Keras' global dtype policy.
         **overrides: Arguments of the network that differ from its preset.
 
     Returns:
@@ -231,11 +233,11 @@ def dataset(
         folder: Folder of clean images, which `task` degrades, one packed by
             `keras-rdanet data pack`, or, with `target`, of degraded ones.
         model: The network, which decides on the channels and the targets.
-        task: What degrades the patches, `kr.tasks.GaussianNoise(sigma=(0, 50))`
-            for instance; `None` for pairs of images.
+        task: Degradation of the patches, `kr.tasks.GaussianNoise(sigma=(0, 50))` for instance;
+            `None` for pairs of images.
         patch_size: Height and width of a patch of the target, in pixels.
         batch_size: Number of patches in a batch.
-        seed: Any 32-bit integer; the same one makes the same batches.
+        seed: Seed of all random choices, a 32-bit integer; the same seed makes the same batches.
         target: Folder of the clean partners of `folder`, matched by name.
         steps: Number of batches; `None` goes on forever, so that `fit` needs
             `steps_per_epoch`.
@@ -311,9 +313,8 @@ def save_weights(
         model: A network that `create_model` made.
         path: The `.safetensors` file to write, whole or not at all; its folder
             must exist.
-        task: What the weights are for, an identifier of
-            `keras_rdanet.tasks.registry`.
-        description: The weights in words.
+        task: Task of the weights, an identifier of `keras_rdanet.tasks.registry`.
+        description: Description of the weights in words.
         license: Conditions under which the weights may be used.
         dtype: `"float32"`, or `"float16"` for half the size.
 
@@ -359,8 +360,8 @@ def evaluate(
             exported file, a Keras model or an `ImageFunction`.
         folder: Folder of clean 8-bit images, which the task degrades; or, with
             `target` or `layout`, of pairs.
-        task: An identifier of `keras_rdanet.tasks.registry`, `"gaussian_noise"`
-            for instance; by default what the model was trained for.
+        task: Identifier of a task in `keras_rdanet.tasks.registry`, `"gaussian_noise"` for
+            instance; by default the task that the model was trained for.
         target: Folder of the clean partners of `folder`, matched by name.
         layout: Name of a public set of pairs, `"sidd"` for instance.
         split: `"train"` or `"test"`, the part of that set.
@@ -436,7 +437,10 @@ def _protocol(function, task, layout, paired, options):
             options = {"crop_border": published.crop_border, **options}
     several = [name for name, value in options.items() if isinstance(value, list | tuple)]
     if several:
-        raise ValueError(f"`{several[0]}` takes one value, {options[several[0]]!r} are several.")
+        raise ValueError(
+            f"`{several[0]}` takes one value, got {options[several[0]]!r}; call `evaluate` once "
+            "for each of them."
+        )
     task = task or task_of(function)
     if task is None and not paired:
         raise ValueError(
@@ -466,13 +470,13 @@ def convert(
             folder must exist.
         preset: Name of the network that the checkpoint belongs to,
             `"tsp_rdanet_gray"` for instance.
-        task: What the weights were trained for, an identifier of
+        task: Task that the weights were trained for, an identifier of
             `keras_rdanet.tasks.registry`, `"gaussian_noise"` for instance.
         overrides: Constructor arguments that differ from the preset.
         dtype: `"float32"`, or `"float16"` for half the size.
 
     Returns:
-        Which variables were loaded, as `from_torch` reports it; as text it is one line.
+        The report of `from_torch` on the variables that were loaded; as text it is one line.
 
     Raises:
         ValueError: if the network or the task is unknown, the checkpoint does

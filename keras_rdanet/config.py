@@ -27,7 +27,7 @@ class _Options(BaseModel):
 
 
 def _as_float(value):
-    # A whole number is fine where a number is meant; text never is.
+    # An integer is accepted for a number; text is not.
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -53,9 +53,9 @@ class ModelOptions(_Options):
     preset: str
     overrides: dict[str, Any] = {}
     initialization: Literal["orthogonal", "uniform"] = "orthogonal"
-    weights: str | None = None  # a catalogue name or a .safetensors file to start from
-    widen: str | None = None  # the same of a narrower network, see training.widening
-    teacher: str | None = None  # the same of a teacher, see training.distillation
+    weights: str | None = None  # catalogue name or .safetensors file to start from
+    widen: str | None = None  # weights of a narrower network, see training.widening
+    teacher: str | None = None  # weights of a teacher, see training.distillation
 
     @model_validator(mode="after")
     def _one_start(self):
@@ -77,7 +77,7 @@ class ImageOptions(_Options):
 
     train: str  # a folder of clean images, a packed folder, or the degraded side of pairs
     target: str | None = None  # the clean side of pairs
-    layout: Layout | None = None  # of the pairs in `train`, if they are a public set
+    layout: Layout | None = None  # layout of the pairs in `train`, if they are a public set
 
     @model_validator(mode="after")
     def _one_kind_of_pairs(self):
@@ -107,7 +107,7 @@ class MixOptions(ImageOptions):
     degradation: TaskOptions | None = None
 
     def patches(self, batch_size: int) -> int:
-        """How many patches of a batch are these.
+        """The number of these patches in a batch.
 
         Raises:
             ValueError: if the share is no whole number of patches.
@@ -187,9 +187,9 @@ class ValidationOptions(_Options):
 
     data: str
     target: str | None = None  # the clean side when `data` holds degraded images
-    layout: Layout | None = None  # of the pairs in `data`, if they are a public set
-    degradation: TaskOptions | None = None  # of clean images; that of the run if not given
-    level: dict[str, Any] = {}  # evaluation options of the task, which replace those of the run
+    layout: Layout | None = None  # layout of the pairs in `data`, if they are a public set
+    degradation: TaskOptions | None = None  # for clean images; by default the run's degradation
+    level: dict[str, Any] = {}  # evaluation options of the task, instead of the run's options
     crop: Count | None = 256
     limit: Count = 12
 
@@ -235,10 +235,10 @@ class RunConfig(_Options):
     optimizer: OptimizerOptions = OptimizerOptions()
     schedule: Annotated[MultiStepOptions | CosineOptions, Field(discriminator="name")]
     validation: ValidationOptions | None = None
-    checkpoint_steps: Count = 500  # also how often the run is validated and logged
+    checkpoint_steps: Count = 500  # steps between checkpoints, validations and lines of the log
     seed: int = 1234
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    xla: bool = False  # compiled, and equal to the last bit when run again or resumed
+    xla: bool = False  # whether steps are compiled; runs are then reproducible to the last bit
     distribution: Literal["none", "mirrored"] = "none"
 
     @property
@@ -366,8 +366,8 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
 
     Args:
         path: The YAML file.
-        overrides: `key=value` texts, keys dotted (`schedule.peak=1.0e-4`,
-            `data.phases.0.steps=100`); values are YAML.
+        overrides: Texts `key=value`, with dotted keys (`schedule.peak=1.0e-4`,
+            `data.phases.0.steps=100`) and values in YAML.
 
     Raises:
         ValueError: naming every unknown or missing key and wrong value.
@@ -388,7 +388,7 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         raise ValueError(f"{path}: {'; '.join(problems)}") from None
 
 
-# Pydantic names the chosen member of a union in the place of a problem.
+# Pydantic includes the chosen member of a union in the location of a problem.
 _MEMBERS = {"multistep", "cosine"}
 
 

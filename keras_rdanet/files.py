@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, what is read from them, and their hashes.
+"""Writing files whole or not at all, reading them safely, and their hashes.
 
 Every file of this package is written beside its place, checked, flushed to the disk and only
 then renamed.
@@ -30,7 +30,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary name keeps the suffix, for writers that choose the format by
     it. When the block fails the temporary file is removed and an older file at
-    `path` stays as it was. A symbolic link stays one; the file it leads to is replaced.
+    `path` is left unchanged. A symbolic link is kept; the file it leads to is replaced.
 
     Raises:
         OSError: if the folder does not exist or cannot be written, the disk is full, or what
@@ -131,6 +131,23 @@ def replacing_folder(path: str | os.PathLike) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def working_folder(parent: str | os.PathLike) -> Iterator[Path]:
+    """Give a hidden folder in `parent` for files under way, removed when the block ends.
+
+    If the process is killed, `ownership.remove_leftovers` removes it.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    folder = Path(parent, owned_name("part"))
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _swap(new: Path, path: Path) -> None:
     old = path.with_name(owned_name(f"old.{path.name}"))
     os.rename(path, old)
@@ -215,7 +232,7 @@ def reading(path: str | os.PathLike, kind: str) -> Iterator[None]:
 
     Args:
         path: The file.
-        kind: What it should be, as in `"a checkpoint"`.
+        kind: Kind of file that it should be, as in `"a checkpoint"`.
 
     Raises:
         ValueError: if the block raises any other error.

@@ -11,9 +11,9 @@ class PSNR(keras.metrics.Metric):
     """Mean over images of the peak signal-to-noise ratio, in dB.
 
     Args:
-        max_val: White; the restored images are clipped to `[0, max_val]` as
-            when they are written, but not rounded.
-        name: What the logs call it.
+        max_val: Value of white; the restored images are clipped to
+            `[0, max_val]` as when they are written, but not rounded.
+        name: Name of the metric in logs.
 
     Takes images `(B, H, W, C)`, computed in float32. An image equal to its
     target counts 100 dB, so that a mean stays finite.

@@ -26,7 +26,7 @@ def _blur(images):
 
 
 def laplacian(images):
-    """What a blur, a step down and a step up lose of an image.
+    """The part of an image that a blur, a step down and a step up lose.
 
     Args:
         images: `(B, H, W, C)` float32.

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# Whether a process of another machine still runs cannot be known; nobody writes one file so long.
+# Whether a process on another machine still runs cannot be known. After this time its temporary
+# files count as abandoned.
 _ABANDONED_SECONDS = 24 * 3600
 _OWNED = re.compile(
     r"\.(?P<machine>[\w-]+)\.(?P<pid>\d+)\.(?P<start>\d+)\.[0-9a-f]{12}\.(part|old)(\..*)?",
@@ -41,8 +42,8 @@ def remove_leftovers(folder: str | os.PathLike, *, recursive: bool = False) -> N
     """Remove temporary files and folders of processes that no longer run.
 
     Args:
-        folder: Where to look; nothing happens if it does not exist.
-        recursive: Look into its sub-folders too.
+        folder: Folder to search; nothing happens if it does not exist.
+        recursive: Whether to search its sub-folders as well.
     """
     folder = Path(folder)
     for path in list(folder.rglob(".*") if recursive else folder.glob(".*")):
@@ -63,7 +64,7 @@ def locked(path: str | os.PathLike, purpose: str) -> Iterator[None]:
 
     Args:
         path: The lock file, removed afterwards.
-        purpose: What the lock is for, as the subject of the error: `"the folder out"`.
+        purpose: Purpose of the lock, as the subject of the error message: `"the folder out"`.
 
     Raises:
         OSError: if another process holds the lock, with its host and process id, or the file
@@ -90,7 +91,7 @@ def _lock(path: Path, purpose: str) -> BinaryIO:
                     f"{purpose} is in use by another job{f' ({owner})' if owner else ''}; "
                     "wait for it or stop it."
                 )
-            # Whoever held it may have removed the file before we had the lock.
+            # The previous owner may have removed the file before this lock was taken.
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
                     file.truncate(0)
@@ -129,7 +130,7 @@ else:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether a path is temporary and its owner is known, or bound, to be gone."""
+    """Whether a path is temporary and its process has ended or must have ended."""
     match = _OWNED.fullmatch(path.name)
     if match is None and _OWNED_BY_0_1.fullmatch(path.name) is None:
         return False
@@ -153,14 +154,14 @@ def _machine() -> str:
 
 def _runs(pid: int, start: int) -> bool | None:
     """Whether a process of this machine runs; `None` if that cannot be known."""
-    if sys.platform == "win32":  # there, `os.kill` ends what it asks after
+    if sys.platform == "win32":  # there, `os.kill` would end the process
         return None
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True  # of another user
+        return True  # it belongs to another user
     return _start_time(pid) in (None, start) or start == 0
 
 

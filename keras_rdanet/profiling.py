@@ -87,7 +87,7 @@ def latency(function: Callable, images, *, repeats: int = 5) -> float:
 
     Args:
         function: An image function, or any function that returns a finished result.
-        images: Argument of the call.
+        images: Images to call the function with.
         repeats: Number of timed calls, at least 1.
     """
     function(images)
@@ -144,7 +144,7 @@ def _address_space():
 
 
 def _group_memory():
-    """What each control group that the process is in has left, of both versions of them."""
+    """The memory left in each control group of the process, for both versions of control groups."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
             number, controllers, path = line.split(":", 2)
@@ -165,7 +165,7 @@ def _group_memory():
 
 
 def _unreclaimable(folder, used):
-    """What a control group uses, without the files that the system would drop for it."""
+    """The memory that a control group uses, without cached files that the system would drop."""
     cached = 0
     for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines():
         name, value = line.split()

@@ -1,4 +1,4 @@
-"""How far a job is: a bar on a terminal, a line now and then where the output is kept."""
+"""Progress of a job: a bar on a terminal, and a line every few seconds in a log file."""
 
 import sys
 from typing import TextIO
@@ -15,8 +15,8 @@ def progress(total: int, unit: str) -> tqdm:
     seconds, and nothing for a job that is over by then. `update(0)` shows time and count anew.
 
     Args:
-        total: The number of units of the whole job.
-        unit: What is counted, in the singular.
+        total: Number of units of the whole job.
+        unit: Name of a unit in the singular.
     """
     if sys.stderr.isatty():
         return tqdm(total=total, unit=unit, miniters=0)

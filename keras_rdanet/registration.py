@@ -30,7 +30,7 @@ CLASSES = {
 
 
 class _StandIn:
-    """What Keras makes an object of a class with, until the class is imported."""
+    """A stand-in for a class, with which Keras makes objects until the class is imported."""
 
     def __init__(self, module, name):
         self._module = module
@@ -71,7 +71,7 @@ def _register(keras):
 
 
 def register() -> None:
-    """Let Keras know the names of our classes, now or as soon as it is imported."""
+    """Register the names of our classes with Keras, now or as soon as it is imported."""
     if "keras" in sys.modules and hasattr(sys.modules["keras"], "saving"):
         _register(sys.modules["keras"])
     elif not any(isinstance(finder, _AfterKeras) for finder in sys.meta_path):

@@ -1,6 +1,6 @@
 import os
 
-# Workers run side by side: without a limit each of them takes every core.
+# Workers run at the same time: without a limit each of them takes every core.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "2")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -71,6 +71,8 @@ def test_all_public_names_resolve_and_are_listed():
         kr.restor  # noqa: B018
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_quickstart_runs_on_small_pictures(workplace):
     model = registry.build("panet_rgb")
     store.save_weights(model, "ours.safetensors")
@@ -81,7 +83,7 @@ def test_the_quickstart_runs_on_small_pictures(workplace):
         for name, array in store.read_tensors("ours.safetensors").items()
     }
     np.savez("panet.npz", **tensors)
-    options = "--checkpoint panet.npz --patch-size 16 --steps 1 --epochs 1"
+    options = "--checkpoint panet.npz --patch-size 16 --steps 1 --epochs 1 --size 64 --force"
     script = [sys.executable, str(ROOT / "examples" / "quickstart.py"), *options.split()]
     done = subprocess.run(script, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from keras_rdanet import files
-from keras_rdanet.files import open_regular, read_json, reading, replacing, replacing_folder
+from keras_rdanet.files import (
+    open_regular,
+    read_json,
+    reading,
+    replacing,
+    replacing_folder,
+    working_folder,
+)
 from keras_rdanet.image.io import SUFFIXES, Picture, read_picture, write_picture
 from keras_rdanet.training.callbacks import write_history
 from keras_rdanet.weights.store import write_tensors
@@ -182,3 +189,9 @@ def test_a_written_picture_reads_back(tmp_path):  # the stream has no descriptor
     picture = Picture(noise((60, 60, 3)))
     write_picture(tmp_path / "a.tif", picture)
     np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").samples, picture.samples)
+
+
+def test_a_working_folder_is_gone_when_the_work_is_done(tmp_path):
+    with pytest.raises(RuntimeError), working_folder(tmp_path) as folder:
+        raise RuntimeError((folder / "half").write_text("text"))
+    assert list(tmp_path.iterdir()) == []

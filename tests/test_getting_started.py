@@ -10,7 +10,11 @@ from keras_rdanet.models import registry
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "getting_started.md").read_text(encoding="utf-8")
-SHORTER = {"patch_size=96": "patch_size=16", "steps_per_epoch=500, epochs=20": "steps_per_epoch=1"}
+SHORTER = {
+    "patch_size=96": "patch_size=16",
+    "steps_per_epoch=500, epochs=20": "steps_per_epoch=1",
+    'calibration="photos"': 'calibration="photos", size=64',
+}
 
 
 @pytest.fixture
@@ -23,6 +27,8 @@ def workplace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_block_of_python_runs_in_order(workplace):
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     code = "\n".join(blocks)

@@ -182,3 +182,54 @@ def test_no_file_names_a_place_on_somebodys_machine():
         if machine.search(line)
     ]
     assert found == []
+
+
+# An entry of a docstring is a phrase with a noun: "height: Height of the image, in pixels."
+NO_NOUN = re.compile(r"\s+[*\w, ]+: (?:Of |In pixels|The same\.|As in )")
+
+
+@pytest.mark.parametrize("folder", [*SOURCES, *SCRIPTS])
+def test_entries_of_docstrings_are_whole_phrases(folder):
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    found = [
+        f"{file.name}: {line.strip()}"
+        for file in sorted((ROOT / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, documented)
+        for line in (ast.get_docstring(node, clean=False) or "").splitlines()
+        if NO_NOUN.match(line)
+    ]
+    assert found == []
+
+
+# Former word -> the word for it, and the folders where it must not come back. Version 0.1.0 wrote
+# "terms" and "audit" into files, which are still read; channels and positions have gates.
+EVERYWHERE = (*SOURCES, *SCRIPTS, "configs")
+FORMER_WORDS = {
+    r"\bproves?\b|\bproven\b|\bproved\b": ("verify", EVERYWHERE),
+    r"\bSubject\b": ("ExportJob", EVERYWHERE),
+    r"\bMixture\b": ("MixedPrecision", EVERYWHERE),
+    r"patholog": ("stress tests", EVERYWHERE),
+    r"\bpatience\b": ("time_budget", EVERYWHERE),
+    r"\bcompanions?\b": ("sidecars", EVERYWHERE),
+    r"\bcoverage\b": ("percentile", ("export",)),
+    r"\bobserved?\b": ("calibrate", ("export",)),
+    r"\baudit\b": ("delegate support", ("export", "keras_rdanet")),
+    r"\bterms\b": ("license", ("export", "training", "tools")),
+    r"\bGATES\b|\bGate\b|\bits gates?\b": ("tolerance", EVERYWHERE),
+    r"\b[Tt]he rates?\b|\blower rate\b|\brate=": ("learning rate", ("training", "configs")),
+}
+
+
+@pytest.mark.parametrize("pattern", FORMER_WORDS)
+def test_former_words_do_not_come_back(pattern):
+    word, folders = FORMER_WORDS[pattern]
+    found = [
+        f"{file.relative_to(ROOT)}: {line.strip()}"
+        for folder in folders
+        for file in sorted((ROOT / folder).rglob("*"))
+        if file.suffix in {".py", ".yaml"}
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if re.search(pattern, line)
+    ]
+    assert found == [], f"say {word}"

@@ -23,7 +23,7 @@ from keras_rdanet.weights import catalogue, store
 
 README = Path(__file__).parents[1] / "README.md"
 
-# How strongly a protocol degrades, and what else differs between two measurements by it.
+# Values of a protocol that differ between its measurements: the level, the number of images.
 LEVELS = ("sigma", "quality")
 MEASURED = {*LEVELS, "images", "images_converted", "degraded_sha256"}
 

@@ -28,7 +28,7 @@ FIELDS = ("axis", "run", "step", "pixels", "psnr")
 
 
 def rows():
-    """What was added so far."""
+    """The rows that were added so far."""
     if not TABLE.exists():
         return []
     with TABLE.open(encoding="utf-8", newline="") as file:
@@ -55,7 +55,11 @@ def main():
 @main.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("name")
-@click.option("--axis", required=True, help="What is scored; runs with the same share an axis.")
+@click.option(
+    "--axis",
+    required=True,
+    help="Description of the scored images; runs with the same description share an axis.",
+)
 def add(run, name, axis):
     """Take over the history of a run, in place of an older one of that name."""
     kept = [row for row in rows() if (row["axis"], row["run"]) != (axis, name)]

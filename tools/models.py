@@ -47,11 +47,12 @@ Written by `python tools/models.py`; scores by `benchmarks/scores.py`.
 
 ## Which one for me?
 
-- **A noisy picture, no idea how noisy**: `tsp_rdanet_tiny`, the default. The most quality per
-  second on a CPU; blind, so nothing needs to be set. The command picks the gray or the RGB network.
-- **The same, and time to spare**: `tsp_rdanet_small`, about 0.1 dB better for four times the work
-  a pixel.
-- **A photo from a camera or a phone, as it was processed there**: `tsp_rdanet_small_real`. Weights
+- **A noisy picture of unknown noise level**: `tsp_rdanet_tiny`, the default. It gives the most
+  quality per second on a CPU, and it is blind: no noise level needs to be given. The command picks
+  the gray or the RGB network.
+- **A noisy picture, with more time**: `tsp_rdanet_small`, about 0.1 dB better for four times the
+  work per pixel.
+- **A photo processed by a camera or a phone**: `tsp_rdanet_small_real`. Weights
   for Gaussian noise leave camera noise standing, which is correlated between pixels.
 - **A JPEG with blocks and ringing**: `tsp_rdanet_tiny_gray.jpeg`, for gray pictures of quality 10
   to 40.

@@ -70,7 +70,7 @@ def build_optimizer(config: RunConfig) -> keras.optimizers.Optimizer:
     """The optimizer with its schedule; float16 adds loss scaling."""
     options = config.optimizer
     kwargs = {
-        # Checkpoints go by name; a default one is numbered within the process.
+        # Checkpoints are read by name; a default name has a number that depends on the process.
         "name": "optimizer",
         "learning_rate": build_schedule(config),
         "beta_1": options.beta_1,
@@ -139,15 +139,15 @@ def check_task(task: Task, model: RestorationModel) -> None:
     """
     if task.scale != model.scale:
         raise ValueError(
-            f"`degradation` {task.name} is of scale {task.scale}, "
+            f"`degradation` {task.name} has scale {task.scale}, "
             f"but the network enlarges by {model.scale}; both must be the same."
         )
     if task.needs_rgb and model.channels != 3:
-        raise ValueError(f"`degradation` {task.name} is of RGB images; take an RGB network.")
+        raise ValueError(f"`degradation` {task.name} needs RGB images; take an RGB network.")
 
 
 def open_source(options: ImageOptions, scale: int) -> Source:
-    """The images of `data` or of `mix`: a folder, a packed folder or pairs of a scale."""
+    """The images of `data` or of `mix`: a folder, a packed folder or pairs with a scale."""
     if options.layout is not None:
         return sources.layout(options.layout, options.train, split="train", scale=scale)
     if options.target is not None:
@@ -204,8 +204,8 @@ def build_batches(
 
     if start_step >= config.steps:
         raise ValueError(f"The run has {config.steps} steps and {start_step} are done already.")
-    # Phases that are over are part of it, empty: a step is traced for the patches of all
-    # phases, and one traced for less adds in another order.
+    # Phases that are over stay in the dataset, empty: a step is traced for the patches of all
+    # phases, and a step traced for fewer adds numbers in another order.
     phases = []
     first_step = 0
     for index, phase in enumerate(config.data.phases):

@@ -1,4 +1,4 @@
-"""What happens beside the updates of a run."""
+"""Callbacks of a run: progress, validation, checkpoints and a stop if the loss is not finite."""
 
 import contextlib
 import csv
@@ -33,7 +33,7 @@ def averages(model) -> list | None:
 
 @contextlib.contextmanager
 def averaged(model):
-    """Within it, the model has the moving averages of its weights, if any are kept."""
+    """While the block lasts, the model has the moving averages of its weights, if any are kept."""
     variables = model.trainable_variables if averages(model) else []
     current = [np.asarray(variable) for variable in variables]
     try:
@@ -52,7 +52,7 @@ class NaNGuard(keras.callbacks.Callback):
         folder: Where `nan_batch_STEP.npz` is written: the batch of the step
             whose loss was not finite and the one before, which may have
             spoilt the weights.
-        batch_at: Makes the batch of a step again.
+        batch_at: Function that makes the batch of a step again.
         start_step: Steps done before this run.
     """
 
@@ -77,7 +77,8 @@ class NaNGuard(keras.callbacks.Callback):
             np.savez(stream, **arrays)
         raise FloatingPointError(
             f"The loss became {loss} at step {step}; its batch and the one before are in {path}. "
-            "Set a lower rate or `optimizer.clip_norm`, and resume if there is a checkpoint."
+            "Set a lower learning rate or `optimizer.clip_norm`, and resume if there is a "
+            "checkpoint."
         )
 
 
@@ -85,9 +86,9 @@ class Progress(keras.callbacks.Callback):
     """A bar with loss, PSNR, time to go and the share of time spent waiting for input.
 
     Args:
-        total: Steps of the whole run.
+        total: Number of steps of the whole run.
         start_step: Steps done before.
-        input_wait: Gives the share of time spent waiting for input so far.
+        input_wait: Function that returns the share of time spent waiting for input so far.
     """
 
     def __init__(self, total: int, start_step: int, input_wait: Callable[[], float]):
@@ -97,7 +98,7 @@ class Progress(keras.callbacks.Callback):
         self.input_wait = input_wait
 
     def on_train_begin(self, logs=None):
-        """Open the bar; where nobody looks, it writes a line a minute."""
+        """Open the bar; a log file gets a line a minute instead."""
         quiet = not sys.stderr.isatty()
         self.bar = tqdm(
             total=self.total,
@@ -126,11 +127,11 @@ class Validation(keras.callbacks.Callback):
     it comes before the callbacks that write them.
 
     Args:
-        protocol: How to score.
-        samples: What to score.
+        protocol: Protocol that scores the samples.
+        samples: Samples to restore and score.
         folder: Where `step_STEP.png` goes: degraded, restored and target.
-        logs: Where TensorBoard finds the same pictures.
-        steps_per_epoch: Of the run.
+        logs: Folder in which TensorBoard finds the pictures.
+        steps_per_epoch: Number of steps in an epoch of the run.
     """
 
     def __init__(
@@ -182,13 +183,13 @@ class Checkpoint(keras.callbacks.Callback):
     """Writes what a resumed run needs, the weights to use, and the best of them.
 
     Args:
-        folder: Of the run: `checkpoint.safetensors` (everything, raw),
+        folder: Folder of the run, which gets `checkpoint.safetensors` (everything, raw),
             `weights.safetensors` (averaged, ready for `restore`) and, with
             validation, `best.safetensors`.
-        state: What the checkpoint says of the run beside its step; kept up to
-            date by this callback.
-        steps_per_epoch: Of the run.
-        metadata: Of the weights files.
+        state: Values of the checkpoint besides weights and optimizer; this callback keeps them up
+            to date.
+        steps_per_epoch: Number of steps in an epoch of the run.
+        metadata: Metadata of the weights files.
     """
 
     def __init__(self, folder: Path, state: dict, steps_per_epoch: int, metadata: dict):
@@ -222,7 +223,7 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def write_history(path: Path, history: list[dict]) -> None:
-    """One row an epoch; rewritten whole, so that a resumed run leaves no gap and no double."""
+    """One row for each epoch; the file is rewritten whole, so a resumed run has every row once."""
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, list(dict.fromkeys(key for row in history for key in row)))
     writer.writeheader()

@@ -26,9 +26,9 @@ def save_checkpoint(path: str | Path, model, state: dict) -> None:
     """Write weights, optimizer and `state`, atomically.
 
     Args:
-        path: The target; an existing file is replaced in one step.
-        model: Compiled, its optimizer built.
-        state: JSON values: step, config and whatever else the run keeps.
+        path: Path of the checkpoint; an existing file is replaced in one step.
+        model: A compiled model whose optimizer is built.
+        state: Values that JSON can hold: step, config and whatever else the run keeps.
 
     Raises:
         OSError: if the file cannot be written; an older one is then untouched.
@@ -50,12 +50,14 @@ def read_state(path: str | Path) -> dict:
 
 
 def _state(file):
-    """The state, in which nothing is that no run has written."""
+    """The state, refused if it holds values that no run can have written."""
     state = json.loads(file.metadata()["state"])
     kinds = {"step": int, "seconds": int | float, "history": list, "config": dict}
     for key, kind in kinds.items():
         if not isinstance(state[key], kind):
             raise ValueError(f"`{key}` is {state[key]!r}")
+    if not isinstance(state.get("folders", {}), dict):
+        raise ValueError(f"`folders` is {state['folders']!r}")
     if state["step"] < 0 or not state["seconds"] >= 0:
         raise ValueError(f"step {state['step']} after {state['seconds']} s")
     best = state["best_psnr"]

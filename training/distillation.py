@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-# How the names of the layers begin that DANet-S takes from its teacher: what lies
-# between the lowest encoder stage and the output.
+# Beginnings of the names of the layers that DANet-S takes from its teacher: those between the
+# lowest encoder stage and the output.
 DECODER = ("mid", "up", "dec", "tail")
 
 
@@ -18,9 +18,10 @@ def init_student(
     Training then goes on without the teacher.
 
     Args:
-        student: Its layers whose names begin with one of the prefixes are changed.
-        teacher: Has layers of the same names and shapes.
-        prefixes: Of the names of layers.
+        student: Network to change: its layers whose names begin with one of the
+            prefixes.
+        teacher: Network with layers of the same names and shapes.
+        prefixes: Beginnings of the names of the layers to copy.
 
     Raises:
         ValueError: if the teacher lacks such a weight, has it in another shape,

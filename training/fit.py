@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_rdanet.config import RunConfig
+from keras_rdanet.data.fingerprints import folder_fingerprint
 from keras_rdanet.data.input_wait import InputWait
 from keras_rdanet.files import read_json, reading, write_json
 from keras_rdanet.ownership import locked, remove_leftovers
@@ -17,7 +18,7 @@ from keras_rdanet.training import build, callbacks
 from keras_rdanet.training.checkpoint import load_checkpoint, read_state
 from keras_rdanet.training.validation import validation_set, warn_of_shared_images
 
-# What may change between a run and its continuation.
+# Options that may change between a run and its continuation.
 CHANGEABLE = {
     "checkpoint_steps",
     "data.cache",
@@ -30,6 +31,10 @@ CHANGEABLE = {
 }
 
 
+# Names of folders, which may change where the content stays.
+FOLDERS = ("data.train", "data.target", "mix.train", "mix.target")
+
+
 def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dict:
     """Train a network and write everything a user needs to judge and use it.
 
@@ -39,8 +44,9 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
 
     Args:
         config: The options of the run.
-        output: A folder; a new one, or with `resume` that of the run to go on with.
-        resume: Go on from the last checkpoint; without one, start.
+        output: Folder of the run: a new one, or with `resume` the folder of an earlier run.
+        resume: Whether to continue from the last checkpoint; without one, the run starts. The
+            folders of the training images may have moved, if their content is the same.
 
     Returns:
         The report: steps, pixels, seconds, scores, device and versions.
@@ -59,9 +65,9 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
     if resume and checkpoint.exists():
         state = read_state(checkpoint)
         with reading(checkpoint, "a checkpoint of this version"):
-            # What an older version did not know has its default.
+            # Options that an older version did not have get their defaults.
             before = RunConfig.model_validate(state["config"]).model_dump(mode="json")
-        _check_same_run(before, options)
+        _check_same_run(before, options, state.get("folders", {}))
     state["config"] = options
     if state["step"] > config.steps or state["step"] % config.checkpoint_steps:
         raise ValueError(
@@ -76,12 +82,13 @@ def train(config: RunConfig, output: str | Path, *, resume: bool = False) -> dic
         load_checkpoint(checkpoint, model)
     if state["step"] == config.steps and (output / "report.json").exists():
         return read_json(output / "report.json")
-    # Whatever is wrong with the images is said before anything is written.
+    # Faults of the images are reported before anything is written.
     validation = validation_set(config, model)
     waited = None
     if state["step"] < config.steps:
         batches = build.build_batches(config, model, state["step"])
         warn_of_shared_images(config, model)
+        state.setdefault("folders", _fingerprints(options))
         output.mkdir(parents=True, exist_ok=True)
         with locked(output / ".run.lock", f"the run {output}"):
             remove_leftovers(output, recursive=True)
@@ -148,12 +155,21 @@ def _flatten(options, prefix=""):
             yield name, value
 
 
-def _check_same_run(before, now):
+def _fingerprints(options):
+    """The fingerprints of the training images, by the option that names their folder."""
+    options = dict(_flatten(options))
+    return {key: folder_fingerprint(options[key]) for key in FOLDERS if options.get(key)}
+
+
+def _check_same_run(before, now, folders):
+    """Refuse other options than before, but for folders that moved with the same content."""
     before, now = dict(_flatten(before)), dict(_flatten(now))
     changed = sorted(
         key
         for key in before.keys() | now.keys()
-        if key not in CHANGEABLE and before.get(key) != now.get(key)
+        if key not in CHANGEABLE
+        and before.get(key) != now.get(key)
+        and not (key in folders and now.get(key) and folder_fingerprint(now[key]) == folders[key])
     )
     if changed:
         raise ValueError(

@@ -7,9 +7,10 @@ def mixup(alpha: float, from_step: int, seed: int):
     """Make a function that mixes the samples of a batch.
 
     Args:
-        alpha: The weight of each sample is drawn from Beta(alpha, alpha).
-        from_step: Earlier batches pass unchanged.
-        seed: With the step it decides weights and partners.
+        alpha: Parameter of the distribution Beta(alpha, alpha), from which the
+            weight of each sample is drawn.
+        from_step: First step that mixes; earlier batches are not changed.
+        seed: Seed of the weights and partners of a step.
 
     Returns:
         A function of `(step, (degraded, target))` that returns the mixed

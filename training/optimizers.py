@@ -1,4 +1,4 @@
-"""Adam and AdamW as Keras has them, with averages of weights that short runs can use."""
+"""Keras' Adam and AdamW, with averages of weights that short runs can use."""
 
 import keras
 from keras import ops

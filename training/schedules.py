@@ -8,12 +8,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_rdanet")
 class MultiStep(keras.optimizers.schedules.LearningRateSchedule):
-    """Multiplies the rate by a factor at each milestone.
+    """Multiplies the learning rate by a factor at each milestone.
 
     Args:
-        initial: Rate before the first milestone.
-        milestones: Steps; the rate has changed at the milestone itself.
-        factor: Of each change.
+        initial: Learning rate before the first milestone.
+        milestones: Steps from which on the next learning rate holds.
+        factor: Factor of each change.
 
     Reference:
         TSP-RDANet, Gaussian recipe: 1.0e-4 halved every 100,000 steps.
@@ -41,13 +41,15 @@ class CosineWithWarmup(keras.optimizers.schedules.LearningRateSchedule):
     `minimum + (peak - minimum) * (1 + cos(pi * (e - warmup - 1) / period)) / 2`.
 
     Args:
-        peak: Rate after the warm-up.
-        minimum: Rate at the end of the period.
-        warmup: Epochs of the rise.
-        period: Epochs of the fall. Longer than the run in the original
-            real-noise recipes, whose rate never reaches the minimum.
-        steps_per_epoch: The rate is constant within an epoch; `1` changes it
-            at every step, and `warmup` and `period` are then steps.
+        peak: Learning rate after the warm-up.
+        minimum: Learning rate at the end of the period.
+        warmup: Number of epochs of the rise.
+        period: Number of epochs of the fall. It is longer than the run in the
+            original real-noise recipes, whose learning rate never reaches the
+            minimum.
+        steps_per_epoch: Number of steps in an epoch, within which the learning
+            rate is constant; `1` changes it at every step, and `warmup` and
+            `period` are then steps.
 
     Reference:
         MPRNet and TSP-RDANet (real noise), training code.

@@ -1,4 +1,4 @@
-"""What a run is scored on while it trains."""
+"""The images and the protocol that score a run while it trains."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -23,13 +23,13 @@ from keras_rdanet.training.build import check_task, open_source
 def validation_set(
     config: RunConfig, model: RestorationModel
 ) -> tuple[EvaluationProtocol, list[Sample]] | None:
-    """What `evaluate` would score if files held the middles of the validation images.
+    """The samples that `evaluate` would score if files held the middles of the validation images.
 
-    Where the run has other degradations than `evaluate`, as camera noise of
-    another range, they are those of the run.
+    If the run and `evaluate` degrade images differently, for example with camera noise of
+    another range, the degradation of the run is used.
 
     Returns:
-        How to score, and what; `None` if the run has no validation.
+        The protocol and its samples; `None` if the run has no validation.
 
     Raises:
         ValueError: if an image cannot be read or does not suit the network.
@@ -39,7 +39,7 @@ def validation_set(
         return None
     protocol = _protocol(config, model)
     source = _open(options, model)
-    # What is left of the border and of the multiples of a scale must hold a window of SSIM.
+    # Without the border and cut to multiples of the scale, an image must hold a window of SSIM.
     smallest = WINDOW_SIZE + 3 * protocol.scoring.crop_border
     middles = _Middles(source, options.crop, smallest)
     return protocol, list(protocol.samples(middles, model.channels, options.limit))

@@ -15,7 +15,7 @@ def widen(narrow: keras.Model, wide: keras.Model, seed: int) -> None:
     Args:
         narrow: A trained network.
         wide: The same network with a multiple of its width; its weights are replaced.
-        seed: Of the shares.
+        seed: Seed of the random shares.
 
     Raises:
         ValueError: if the two differ in more than a whole multiple of the width.

@@ -1,4 +1,4 @@
-"""What the exporter asks of a format. Loads no framework, and neither do the rows made of it."""
+"""The description of an export format. Neither it nor the rows of the table load a framework."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Variant:
     """One way in which a format stores and computes a network.
 
     Args:
-        tolerance: How far a file may differ from its network.
+        tolerance: Limits for the differences between a file and its network.
         calibrated: Whether the ranges of its values are measured on pictures.
         fine_tunable: Whether a file that misses its tolerance may be made
             again from weights that were fine-tuned for eight bits.
@@ -42,17 +42,17 @@ class Format:
     """A format that networks are exported to.
 
     Args:
-        name: Its name on the command line and in reports.
+        name: Name of the format on the command line and in reports.
         suffix: Suffix of its files; `""` if an export is a folder.
-        variants: The variants it comes in, in the order they are made. Their
-            names are keys of `keras_rdanet.runtimes.metadata.VARIANTS`.
-        write: Writes the variant `write(job, path, variant)` of a network.
-            Raises a `ValueError` if the format cannot hold the network.
-        open: Opens a file as a function from images to images.
-        inspect: Returns the fields of a `Report` that describe what a file
-            consists of: `operations` and `delegate_support`.
-        sidecars: Writes what belongs beside a published file,
-            `sidecars(job, path, variant)`; returns name -> what it does.
+        variants: Variants of the format, in the order they are made. Their names are keys of
+            `keras_rdanet.runtimes.metadata.VARIANTS`.
+        write: Function that writes the variant of a network, `write(job, path, variant)`. It
+            raises a `ValueError` if the format cannot hold the network.
+        open: Function that opens a file as a function from images to images.
+        inspect: Function that returns the fields of a `Report` that describe the content of a
+            file: `operations` and `delegate_support`.
+        sidecars: Function that writes the sidecars of a published file, `sidecars(job, path,
+            variant)`; it returns their names, each with its purpose.
         marker: File that tells an exported folder from any other folder.
     """
 

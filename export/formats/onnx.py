@@ -33,7 +33,7 @@ def write(job: ExportJob, path: Path, variant: str) -> None:
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Return what a report says an ONNX file consists of."""
+    """Return the content of an ONNX file, for reports."""
     kinds = (node.op_type for node in onnx.load(path).graph.node)
     return {"operations": dict(collections.Counter(kinds))}
 
@@ -48,7 +48,7 @@ def export_onnx(model, path: str | Path, metadata: meta.ExportMetadata, *, opset
     Args:
         model: A `RestorationModel` in float32.
         path: The file to write, `.onnx`.
-        metadata: What the file says about the network, for `open_model`.
+        metadata: Metadata of the file, for `open_model`.
         opset: Version of the operators of ONNX.
 
     Returns:
@@ -106,7 +106,7 @@ def export_qdq(
 
 
 def read_metadata(proto: onnx.ModelProto) -> meta.ExportMetadata:
-    """What an ONNX file says about itself.
+    """The metadata of an ONNX file.
 
     Raises:
         ValueError: if keras-rdanet did not write it.

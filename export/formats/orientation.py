@@ -45,7 +45,7 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
         Scalar int32, 1 to 8; 1 where there is none.
     """
     content = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
-    # Behind the end are zeros, so that no number that a file claims leads out of it.
+    # Zeros follow the end, so that no offset in a file points outside of them.
     content = tf.concat([content, tf.zeros(16, tf.int32)], axis=0)
     is_png = tf.equal(content[0], 0x89)
     return tf.cond(

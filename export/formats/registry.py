@@ -107,7 +107,7 @@ def _known(argument, names, table):
     names = tuple(table if names is None else names)
     for name in names:
         if name not in table:
-            raise ValueError(f"`{argument}` must be of {', '.join(table)}; got {name!r}.")
+            raise ValueError(f"`{argument}` must be among {', '.join(table)}; got {name!r}.")
     return names
 
 

@@ -1,8 +1,6 @@
 """A network as a SavedModel, for TensorFlow alone: TF Serving, tf.saved_model.load, converters."""
 
 import collections
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from keras_rdanet.export.formats.orientation import upright
 from keras_rdanet.export.graph import INPUT, OUTPUT, restore_function
 from keras_rdanet.export.job import ExportJob
+from keras_rdanet.files import replacing_folder, write_text
 from keras_rdanet.runtimes import metadata as meta
 
 # TF Serving's REST interface takes and gives tensors called `*_bytes` as base64.
@@ -37,7 +36,7 @@ def export_saved_model(model, directory: str | Path, metadata: meta.ExportMetada
     Args:
         model: A `RestorationModel` in float32.
         directory: The folder to make; a SavedModel there is replaced whole.
-        metadata: Written beside the graph, for `open_model`.
+        metadata: Metadata that is written beside the graph, for `open_model`.
 
     Returns:
         The folder.
@@ -48,18 +47,10 @@ def export_saved_model(model, directory: str | Path, metadata: meta.ExportMetada
     """
     directory = Path(directory)
     if directory.exists() and not (directory / "saved_model.pb").is_file():
-        raise FileExistsError(f"{directory} exists and is no SavedModel; name another folder.")
-    temporary = directory.with_name(f".{uuid.uuid4().hex}")
-    try:
+        raise FileExistsError(f"{directory} exists and is not a SavedModel; name another folder.")
+    with replacing_folder(directory) as temporary:
         archive(model).write_out(str(temporary), verbose=False)
-        extra = temporary / "assets.extra"
-        extra.mkdir()
-        (extra / meta.FILE_NAME).write_text(metadata.to_json(), encoding="utf-8")
-        if directory.exists():
-            shutil.rmtree(directory)
-        temporary.rename(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        write_text(temporary / "assets.extra" / meta.FILE_NAME, metadata.to_json())
     return directory
 
 
@@ -69,7 +60,7 @@ def write(job: ExportJob, path: Path, variant: str) -> None:
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Return what a report says a SavedModel consists of."""
+    """Return the content of a SavedModel, for reports."""
     return {"operations": operations(path)}
 
 

@@ -1,4 +1,4 @@
-"""What builds a TensorRT engine from an ONNX file: a `trtexec` command and a Python script.
+"""Sidecars that build a TensorRT engine from an ONNX file: a `trtexec` command and a script.
 
 Engines only run on the kind of GPU and the version of TensorRT they were built
 with, so they are built where they run; TensorFlow's own way, TF-TRT, ended
@@ -33,9 +33,9 @@ def write_tensorrt(
     Python and NVIDIA's `tensorrt` package only.
 
     Args:
-        source: A file of `export_onnx`, or of `export_qdq` with `symmetric`.
-        precision: What the engine may compute in; int8 where the file says so.
-        profile: The sizes that the engine is built for.
+        source: File of `export_onnx`, or of `export_qdq` with `symmetric`.
+        precision: Precision that the engine may compute in; int8 is used where the file has it.
+        profile: Sizes that the engine is built for.
 
     Returns:
         The paths of the command and of the script.

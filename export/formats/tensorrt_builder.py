@@ -9,7 +9,7 @@ from pathlib import Path
 
 ONNX = "model.onnx"
 ENGINE = "model.engine"
-# TensorRT's names of what it may compute in beside float32.
+# TensorRT's names of the precisions that it may use besides float32.
 FLAGS: tuple[str, ...] = ("FP16",)
 INPUT = "degraded"
 # Smallest, usual and largest input, NHWC.

@@ -28,14 +28,15 @@ from keras_rdanet.export.verification.delegates import delegate_support, operati
 from keras_rdanet.files import replacing
 from keras_rdanet.runtimes import metadata as meta
 
-# The name of a text about the quantization of a file, beside `meta.FILE_NAME`.
+# Name of the metadata buffer about the quantization of a file, beside `meta.FILE_NAME`.
 QUANTIZATION_NAME = "keras_rdanet_quantization.json"
 
-# How many tiles files are compared on where all positions are: in int8 that takes seconds a tile.
+# Number of tiles to compare files on for networks that compare all positions: in int8 each takes
+# seconds.
 COMPARED_NONLOCAL = 8
 
-# The shape that a resizable file states; without one the interpreter fails
-# before anybody can resize it.
+# The shape that a resizable file states; without one the interpreter fails before it can be
+# resized.
 DEFAULT_SIDE = 256
 
 
@@ -44,8 +45,7 @@ class TFLiteExporter:
 
     Args:
         model: A `RestorationModel` in float32.
-        metadata: What the files say about the network; the exporter fills in
-            the variant and the size.
+        metadata: Metadata of the files; the exporter fills in the variant and the size.
         size: Height and width of the input in pixels; `None` leaves them free,
             which accelerators do not take.
         calibration: Tiles on which int8 and int16x8 measure their ranges.
@@ -128,8 +128,8 @@ class TFLiteExporter:
 
         Args:
             path: Path of the file, ending in `.tflite`.
-            variant: One of `metadata.VARIANTS`. All take and give float32,
-                except `"int8_uint8"`, in which nothing is computed in float.
+            variant: Name of the variant, a key of `metadata.VARIANTS`. All take and give
+                float32, except `"int8_uint8"`, in which nothing is computed in float.
 
         Raises:
             ValueError: if the variant is unknown, calibration is missing, or
@@ -149,7 +149,7 @@ class TFLiteExporter:
         return Path(path)
 
     def _variant(self, variant) -> tuple[bytes, dict]:
-        """A file without texts, and what its quantization did."""
+        """A file without metadata, and a report of its quantization."""
         content = self.content
         if variant == "fp32":
             return content, {}
@@ -176,7 +176,7 @@ def write(job: ExportJob, path: Path, variant: str) -> None:
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Return what a report says a TFLite file consists of, and where it can run."""
+    """Return the content of a TFLite file and the targets that support it, for reports."""
     return {"operations": operations(path), "delegate_support": delegate_support(path)}
 
 

@@ -20,7 +20,7 @@ class CalibrationTiles:
 
     Args:
         degraded: `(N, side, side, C)` float32, nominally in `[0, 1]`, not clipped.
-        target: What they were before, `(N, scale * side, scale * side, C)`, in `[0, 1]`.
+        target: Clean tiles, `(N, scale * side, scale * side, C)`, in `[0, 1]`.
         sha256: Hash of the degraded tiles, in hexadecimal.
     """
 
@@ -50,7 +50,7 @@ def calibration_tiles(
     count: int = MIN_TILES,
     seed: int = 0,
 ) -> CalibrationTiles:
-    """Cut tiles out of real pictures: the darkest, the brightest and some of everything between.
+    """Cut tiles out of real pictures: the darkest, the brightest and some of medium brightness.
 
     Four times as many are cut as are kept. An eighth of those kept are the
     darkest of all, an eighth the brightest; the rest are taken evenly from
@@ -58,12 +58,12 @@ def calibration_tiles(
 
     Args:
         source: Clean pictures, or pairs; see `keras_rdanet.data.sources`.
-        channels: `1` or `3`.
-        degrade: As in `keras_rdanet.data.pipeline.batches`; by default Gaussian
-            noise of sigma 0 to 50, drawn for every tile, and nothing for pairs.
+        channels: Number of channels, `1` or `3`.
+        degrade: Function that degrades a batch, see `keras_rdanet.data.pipeline.batches`; by
+            default Gaussian noise of sigma 0 to 50, drawn for every tile, and nothing for pairs.
         size: Height and width of a tile, in pixels.
-        count: How many tiles, at least `MIN_TILES`.
-        seed: Any 32-bit integer.
+        count: Number of tiles, at least `MIN_TILES`.
+        seed: Seed of the cuts and the noise, a 32-bit integer.
 
     Raises:
         ValueError: if there are too few tiles, or a picture is smaller than one.

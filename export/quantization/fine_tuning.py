@@ -45,10 +45,10 @@ def fine_tune(
     """Return a copy of a network whose weights suffer less from eight bits.
 
     Args:
-        model: A `RestorationModel` in float32; it stays as it is.
-        patches: Small batches of one size to train and to measure ranges on,
-            as `keras_rdanet.data.pipeline.batches` makes them. Targets may be
-            clean, or what the network itself makes of the patches.
+        model: A `RestorationModel` in float32; it is not changed.
+        patches: Small batches of one size to train and to measure ranges on, as
+            `keras_rdanet.data.pipeline.batches` makes them. Targets may be clean, or the outputs
+            of the network for the patches.
         steps: Number of batches to train on.
         learning_rate: Largest learning rate of Adam: it rises to this value
             in the first tenth of the steps, then falls to 0.

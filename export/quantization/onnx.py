@@ -8,7 +8,7 @@ import onnx
 from keras_rdanet.export.graph import INPUT, OUTPUT
 from keras_rdanet.runtimes.onnx import open_session
 
-# What int8 is worth doing in: the rest is cheap and loses precision.
+# The operations that gain from int8: the others are cheap and lose precision.
 QUANTIZED = ("Conv", "ConvTranspose", "Concat", "Relu")
 
 # Percentile of the extremes of calibration tiles at which ranges end. On crops of Kodak the

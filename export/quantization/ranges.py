@@ -13,7 +13,7 @@ from keras_rdanet.profiling import usable_cores
 
 # Name of a tensor -> its smallest and largest value.
 Ranges = dict[str, dict[str, np.ndarray]]
-# The same before tiles are summarised: one value a tile.
+# Name of a tensor -> its smallest and largest value in each tile.
 Extremes = dict[str, dict[str, np.ndarray]]
 
 # Percentile of the extremes of fine-tuning, which has no file to choose one by.

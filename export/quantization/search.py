@@ -13,18 +13,18 @@ from keras_rdanet.export.quantization.ranges import Extremes, Ranges, ranges_of
 from keras_rdanet.export.quantization.tflite import MixedPrecision, to_int8
 from keras_rdanet.profiling import usable_cores
 
-# What a file may lose on calibration tiles, in dB. Flat ones and those with little
-# noise lose most: with such a file test pictures lose 0.1 to 0.2 dB.
+# Largest loss of a file on calibration tiles, in dB. Flat tiles and tiles with little noise lose
+# most: with such a file test pictures lose 0.1 to 0.2 dB.
 BUDGET = 0.6
 
-# What a file loses that cannot compute every tile, in dB: division refuses a divisor
+# Loss in dB that counts for a file that cannot compute every tile: division refuses a divisor
 # that eight bits round to zero.
 UNUSABLE = 100.0
 
-# How many tiles files are compared on.
+# Number of tiles that files are compared on.
 COMPARED = 96
 
-# Squared error that nobody sees: one gray level of 255.
+# Squared error that is not visible: one gray level of 255.
 UNSEEN = (1 / 255) ** 2
 
 # Percentiles of the extremes of tiles at which ranges may end. With all of the extremes
@@ -48,10 +48,10 @@ def choose_percentile(
         content: A TFLite file in float32 that takes such tiles.
         extremes: The extremes of its tensors, which `calibrate` recorded.
         tiles: The tiles to measure on.
-        count: How many of them.
+        count: Number of tiles to measure on.
 
     Returns:
-        One of `PERCENTILES`, and what files lose with each, in dB.
+        One of `PERCENTILES`, and the loss of a file with each of them, in dB.
     """
     score = _scorer(content, tiles, count)
     losses = {
@@ -110,11 +110,11 @@ def choose_mixed_precision(
         ranges: The ranges of its tensors.
         tiles: The tiles to measure on.
         budget: Largest loss, in dB.
-        count: How many tiles.
+        count: Number of tiles to measure on.
 
     Returns:
-        The mix, the most precise one if none is good enough; and what was
-        tried, with its loss.
+        The mixed precision, the most precise one if none is good enough; and each
+        that was tried, with its loss.
     """
     score = _scorer(content, tiles, count)
     tried: dict[MixedPrecision, float] = {}

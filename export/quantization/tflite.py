@@ -31,7 +31,7 @@ _BOUNDARY = (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT)
 
 @dataclass(frozen=True)
 class MixedPrecision:
-    """What stays in float32 in a file that computes in int8 otherwise.
+    """The parts of an int8 file that stay in float32.
 
     Args:
         operations: Kinds of operations, by their names in TFLite.
@@ -77,7 +77,7 @@ def to_int8(content: bytes, ranges: Ranges, mixed: MixedPrecision = MixedPrecisi
     Args:
         content: A TFLite file in float32.
         ranges: The ranges of its tensors.
-        mixed: What else stays in float32.
+        mixed: Operations and layers that stay in float32 as well.
     """
     quantizer = Quantizer(content, recipe.static_wi8_ai8())
     _keep_float(quantizer, content, mixed)

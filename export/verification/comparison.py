@@ -1,4 +1,4 @@
-"""Comparing what an exported file and its network make of the same pictures."""
+"""Comparing the outputs of an exported file and of its network for the same pictures."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ TIMED_CALLS = 3
 
 @dataclass(frozen=True)
 class Parity:
-    """How an exported file compares with its network in float32.
+    """The differences between an exported file and its network in float32.
 
     Args:
         max_abs_error: Largest difference of an output value, where white is 1.
@@ -54,18 +54,18 @@ class Parity:
 
     @property
     def psnr_loss(self) -> float:
-        """How many dB the file loses; negative if it gains."""
+        """The loss of PSNR of the file in dB; negative if it gains."""
         return self.psnr_float - self.psnr
 
 
 @dataclass
 class Reference:
-    """A network in float32 with what it makes of the pictures that verify its files.
+    """A network in float32 with its outputs for the pictures that verify its files.
 
     Args:
         function: The network.
         samples: Pictures of one size.
-        scoring: How the protocol of the samples scores them.
+        scoring: Comparison of results with targets, from the protocol of the samples.
     """
 
     function: ImageFunction
@@ -78,7 +78,7 @@ class Reference:
 
     @cached_property
     def in_eight_bits(self) -> "Reference":
-        """The same for pictures clipped and rounded to 8 bits: all that files with uint8 see."""
+        """The reference for pictures clipped and rounded to 8 bits, as uint8 files take them."""
         rounded = [
             replace(sample, degraded=to_float(to_samples(sample.degraded, np.uint8)))
             for sample in self.samples
@@ -100,7 +100,7 @@ def crops(
     """Cut the middle out of each degraded picture and its target.
 
     Args:
-        protocol: How pictures are degraded.
+        protocol: Protocol that degrades the pictures.
         source: The pictures; those smaller than `size` are left out.
         function: The network, which says its channels and scale.
         size: Height and width of the degraded crops, in pixels.
@@ -132,11 +132,11 @@ def measure(
     Args:
         function: The file, opened.
         reference: The network.
-        time_budget: Seconds after which the comparison begins no further
-            picture, and those after which the stress tests begin no further case.
+        time_budget: Seconds after which the comparison begins no further picture, and seconds
+            after which the stress tests begin no further case.
 
     Returns:
-        The parity, and what the file makes of the first picture.
+        The parity, and the output of the file for the first picture.
 
     Raises:
         ValueError: if the file restores another size than the network.
@@ -181,8 +181,8 @@ def failures(parity: Parity, tolerance: Tolerance, trained: bool = True) -> tupl
     """Return in words how a file misses its tolerance; nothing for a good file.
 
     Args:
-        parity: What was measured.
-        tolerance: How far the file may differ from its network.
+        parity: Measured differences.
+        tolerance: Limits for the differences between the file and its network.
         trained: Whether the network was trained; the PSNR of one that was not
             means nothing.
     """
@@ -197,7 +197,7 @@ def failures(parity: Parity, tolerance: Tolerance, trained: bool = True) -> tupl
 
 
 def _cases(function: ImageFunction) -> list[stress_tests.Case]:
-    """The stress tests; what is longer than two tiles of a fixed size is cut to two.
+    """The stress tests; for files of a fixed size, pictures are cut to two tiles a side.
 
     Such a file never sees more than a tile, and the rest of these pictures repeats.
     """

@@ -1,8 +1,8 @@
-"""What a TFLite file consists of, and which delegates can run it: CPU, GPU, 8-bit accelerator.
+"""The operations of a TFLite file, and which delegates can run it: CPU, GPU, 8-bit accelerator.
 
-The analyzer that comes with TensorFlow calls every file fit for GPUs, so the
-lists here say what is: the operations that LiteRT implements on GPUs,
-and those that accelerators for 8-bit integers commonly take.
+The analyzer that comes with TensorFlow calls every file fit for GPUs. The lists
+here therefore name the operations that LiteRT implements on GPUs, and those that
+accelerators for 8-bit integers commonly take.
 """
 
 import collections
@@ -30,7 +30,7 @@ MAX_RANK = 4
 
 # Values of a sum over so many positions pass the largest float16, 65504, once
 # their mean passes 4: what global means of TensorFlow become.
-FLOAT16_TERMS = 2**14
+FLOAT16_SUMMANDS = 2**14
 
 _NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name.isupper()}
 
@@ -45,7 +45,7 @@ def operations(path: str | Path) -> dict[str, int]:
 
 
 def delegate_support(path: str | Path) -> dict[str, list[str]]:
-    """List what the delegates of LiteRT do not support in a file.
+    """List the operations, shapes and types in a file that the delegates of LiteRT do not support.
 
     Args:
         path: A `.tflite` file.
@@ -138,9 +138,9 @@ def _overflowing(graph, kinds):
     for kind, one in zip(kinds, graph.operators, strict=True):
         source, made = graph.tensors[one.inputs[0]], graph.tensors[one.outputs[0]]
         if kind == "SUM" and source.type == schema.TensorType.FLOAT32:
-            terms = _size(source) // max(_size(made), 1)
-            if terms >= FLOAT16_TERMS:
-                found.append(f"{made.name.decode()} adds {terms} values, beyond float16")
+            summands = _size(source) // max(_size(made), 1)
+            if summands >= FLOAT16_SUMMANDS:
+                found.append(f"{made.name.decode()} adds {summands} values, beyond float16")
     return found
 
 

@@ -19,24 +19,24 @@ from keras_rdanet.runtimes.metadata import ExportMetadata
 
 @dataclass(frozen=True)
 class Report:
-    """An exported file and what was found out about it.
+    """An exported file and its measurements.
 
     Args:
         file: Name of the file.
         format: Name of its format.
         variant: Name of its variant.
-        metadata: What the file says about its network.
+        metadata: Metadata of the file, which describes its network.
         bytes: Size of the file, in bytes; 0 if it could not be made.
         sha256: Hash of the file, in hexadecimal.
-        protocol: How the pictures were degraded and scored.
-        tolerance: How far the file may differ from its network.
-        parity: What was measured; `None` if the file could not be made.
-        operations: Kind of operation -> how many the file holds.
-        delegate_support: Target -> what it does not support in the file.
-        failures: Why the file should not be published; empty for a good file.
+        protocol: Description of how the pictures were degraded and scored.
+        tolerance: Limits for the differences between the file and its network.
+        parity: Measured differences; `None` if the file could not be made.
+        operations: Number of operations in the file, by their kind.
+        delegate_support: Operations, shapes and types that a target does not support, by target.
+        failures: Reasons not to publish the file; empty for a good file.
         loss_before: Loss in dB of the same file before its weights were
             fine-tuned; `None` if they were not.
-        sidecars: Name of a file that belongs beside it -> what that file does.
+        sidecars: Purpose of each file that belongs beside it, by name.
     """
 
     file: str
@@ -138,16 +138,19 @@ def markdown(report: Report, has_sheet: bool = False) -> str:
             f"- {target}: {'; '.join(missing) or 'supports the whole file'}"
             for target, missing in report.delegate_support.items()
         ]
-        parts += ["## Delegate support", "What a target does not support:\n\n" + "\n".join(lines)]
+        parts += [
+            "## Delegate support",
+            "Operations, shapes and types that a target does not support:\n\n" + "\n".join(lines),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
 def picture_sheet(reference: Reference, restored: np.ndarray, name: str) -> np.ndarray:
-    """Put the first picture, what network and export make of it and the difference in a row.
+    """Put the first picture, the outputs of network and export and their difference in a row.
 
     Args:
         reference: The network and the pictures.
-        restored: What the export makes of the first picture.
+        restored: Output of the export for the first picture.
         name: Name of the export.
 
     Returns:
@@ -180,14 +183,14 @@ def _figures(parity):
 
 def _measured(report):
     parity = report.parity
-    before = {"the same before fine-tuning": report.loss_before}
+    before = {"loss in dB before fine-tuning": report.loss_before}
     return {
         "bytes": report.bytes,
         "SHA-256": report.sha256,
         "largest difference, white is 1": parity.max_abs_error,
         "PSNR between the outputs in dB": parity.agreement,
         f"PSNR in dB, mean of {parity.pictures} pictures": parity.psnr,
-        "the same of the network in float32": parity.psnr_float,
+        "PSNR in dB of the network in float32": parity.psnr_float,
         "loss in dB": parity.psnr_loss,
         **({} if report.loss_before is None else before),
         "seconds for a picture": parity.seconds,

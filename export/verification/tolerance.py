@@ -1,4 +1,4 @@
-"""How far an exported file may differ from its network."""
+"""Limits for the differences between an exported file and its network."""
 
 from dataclasses import dataclass
 

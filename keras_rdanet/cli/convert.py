@@ -22,7 +22,7 @@ class _Task(click.ParamType):
 @click.command()
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--preset", required=True, help="Network it belongs to, tsp_rdanet_gray say.")
+@click.option("--preset", required=True, help="Preset of its network, for example tsp_rdanet_gray.")
 @click.option(
     "--set",
     "overrides",
@@ -36,7 +36,7 @@ class _Task(click.ParamType):
 @click.option(
     "--task",
     type=_Task(),
-    help="What the weights were trained for, gaussian_noise or bayer_mosaic for instance.",
+    help="Task of the weights, for example gaussian_noise or bayer_mosaic.",
 )
 def convert(checkpoint, output, preset, overrides, dtype, task):
     """Convert a .pth, .npz or .safetensors CHECKPOINT into OUTPUT, a .safetensors file.
@@ -52,8 +52,9 @@ def convert(checkpoint, output, preset, overrides, dtype, task):
         raise click.UsageError(f"{output} must end in .safetensors.")
     if not output.parent.is_dir():
         raise click.UsageError(f"There is no folder {output.parent} to write to.")
-    if not all("=" in override for override in overrides):
-        raise click.UsageError("--set takes KEY=VALUE.")
+    for override in overrides:
+        if "=" not in override:
+            raise click.UsageError(f"--set takes KEY=VALUE, got {override!r}.")
     pairs = (override.split("=", 1) for override in overrides)
     values = {key: yaml.safe_load(text) for key, text in pairs}
     load_tensorflow()

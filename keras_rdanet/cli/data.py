@@ -15,8 +15,12 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def _pair_options(command):
     """Add the options that say what pairs are."""
     for option in (
-        click.option("--scale", default=1, help="Of pairs: how many times larger targets are."),
-        click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout."),
+        click.option("--scale", default=1, help="Factor by which the targets of pairs are larger."),
+        click.option(
+            "--split",
+            type=click.Choice(["train", "test"]),
+            help="Part of the public set of --layout.",
+        ),
         click.option(
             "--layout",
             type=click.Choice(list(registry.layouts())),
@@ -100,11 +104,13 @@ def _one_of(folder, pairs, name):
 
 def _open(folder, pairs, layout, split, scale):
     if pairs and layout:
-        raise click.UsageError("--layout is of a FOLDER; give it or --pairs.")
+        raise click.UsageError(
+            "--layout needs a FOLDER; give a FOLDER, or --pairs without --layout."
+        )
     if split and not layout:
-        raise click.UsageError("--split belongs to --layout.")
+        raise click.UsageError("--split belongs to --layout; give that as well.")
     if scale != 1 and not (pairs or layout):
-        raise click.UsageError("--scale is of --pairs or --layout.")
+        raise click.UsageError("--scale needs --pairs or --layout; clean images have no scale.")
     from keras_rdanet.data import sources
 
     if layout:

@@ -47,7 +47,9 @@ class _Tile(click.ParamType):
 
 
 @click.command()
-@click.option("--model", required=True, metavar="NAME|FILE", help="What is scored.")
+@click.option(
+    "--model", required=True, metavar="NAME|FILE", help="Network or exported file to score."
+)
 @click.option("--data", type=FOLDER, help="Folder of clean images, which are degraded.")
 @click.option(
     "--pairs",
@@ -61,11 +63,13 @@ class _Tile(click.ParamType):
     type=click.Choice(list(registry.layouts())),
     help="--data holds pairs, those of a public set.",
 )
-@click.option("--split", type=click.Choice(["train", "test"]), help="Of --layout.")
+@click.option(
+    "--split", type=click.Choice(["train", "test"]), help="Part of the public set of --layout."
+)
 @click.option(
     "--task",
     type=TaskName(),
-    help="How images are degraded and scored; what the model was trained for, if it says so.",
+    help="Degradation and protocol; by default the task that the model was trained for.",
 )
 @_task_options
 @click.option("--baselines", is_flag=True, help="Noise: also score OpenCV, scikit-image and BM3D.")
@@ -81,7 +85,7 @@ class _Tile(click.ParamType):
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
-    help="What the network computes in; float32 by default.",
+    help="Precision of the computation; float32 by default.",
 )
 @trust_model
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first N images.")
@@ -116,7 +120,7 @@ def evaluate(
     if (data is None) == (pairs is None):
         raise click.UsageError("Give either --data or --pairs DEGRADED CLEAN.")
     if (layout and pairs) or (split and not layout):
-        raise click.UsageError("--layout is of --data, and --split of --layout.")
+        raise click.UsageError("--layout needs --data, and --split needs --layout.")
     paired = bool(pairs or layout)
     levels = {name: value for name, value in task_options.items() if value not in (None, ())}
     task = _task_of_options(task, levels, paired)
@@ -125,13 +129,13 @@ def evaluate(
 
         from keras_rdanet.image.io import PictureHeader, check_target
 
-        # Fail before the work, not after it.
+        # An unusable output path is refused before the work.
         check_target(sheet_file, PictureHeader(1, 1, 3, np.dtype("uint8"), has_alpha=False))
 
     from keras_rdanet.evaluation.comparison import Method, baseline_methods, compare
     from keras_rdanet.evaluation.evaluate import open_identified, task_of
 
-    # Whether a family's gray or RGB network is meant, the images say.
+    # The images decide between the gray and the RGB network of a family.
     channels = _source(data, pairs, layout, split, scale=None).headers(0)[-1].channels
     with quiet():
         function, details = open_identified(
@@ -148,7 +152,7 @@ def evaluate(
         raise click.UsageError(f"{model} does not say what it was trained for; give a --task.")
     protocols = registry.protocols(task, function.scale, paired=paired, **levels)
     if baselines and not registry.usual(task, function.scale).is_noise:
-        raise click.UsageError(f"--baselines are denoisers; this is {task}.")
+        raise click.UsageError(f"--baselines are denoisers; the task is {task}.")
     if tile is None:
         whole = function.tile_shape is None and function.support != "nonlocal"
         tile = "off" if whole else "auto"
@@ -196,7 +200,9 @@ def _task_of_options(task, levels, paired):
         if task not in (None, owner.name):
             raise click.UsageError(f"{flag} belongs to --task {owner.name}, not to {task}.")
         if paired != option.of_pairs:
-            raise click.UsageError(f"{flag} is not of {'pairs' if paired else 'clean images'}.")
+            raise click.UsageError(
+                f"{flag} cannot be used with {'pairs' if paired else 'clean images'}."
+            )
         task = owner.name
     return task
 

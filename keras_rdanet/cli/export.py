@@ -70,7 +70,7 @@ class _Choices(click.ParamType):
 @click.option(
     "--channels",
     type=click.Choice(list(CHANNELS)),
-    help="Which network of a family; by default the one that suits the pictures.",
+    help="Channels of the network of a family; by default those of the pictures.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option(

@@ -67,7 +67,7 @@ def main():
 
 
 def _in_words(error):
-    """The message; of a failing system call the file and the reason, not its number."""
+    """The error as text; for a failing system call, the file and the reason without its number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
     return str(error)

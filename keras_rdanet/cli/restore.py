@@ -16,7 +16,7 @@ from keras_rdanet.cli.options import trust_model
 from keras_rdanet.cli.startup import quiet
 from keras_rdanet.files import one_line
 
-# Stands for the standard input or output.
+# Name of the standard input or output.
 STANDARD = Path("-")
 
 
@@ -84,7 +84,9 @@ class _Tile(click.ParamType):
     metavar="SIGMA",
     help="Add Gaussian noise first, in gray levels of 255, to try things out.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of --add-noise.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of the noise of --add-noise."
+)
 @click.option(
     "--format",
     type=click.Choice(["png", "jpg", "webp", "tif", "bmp"]),
@@ -93,7 +95,7 @@ class _Tile(click.ParamType):
 @click.option("--strip-metadata", is_flag=True, help="Write no EXIF, ICC profile or XMP.")
 @click.option("--max-pixels", type=click.IntRange(1), help="Refuse larger pictures.")
 @click.option("--recursive", is_flag=True, help="Folders: include sub-folders.")
-@click.option("--resume", is_flag=True, help="Folders: leave out what is done already.")
+@click.option("--resume", is_flag=True, help="Folders: skip pictures that are done already.")
 @click.option(
     "--jobs",
     type=click.IntRange(1),
@@ -143,9 +145,11 @@ def restore(
     if STANDARD in (source, target) and source.is_dir():
         raise click.UsageError("A folder cannot be written to the standard output.")
     if format and target != STANDARD:
-        raise click.UsageError("--format is for the standard output; otherwise the suffix tells.")
+        raise click.UsageError(
+            "--format is for the standard output; the suffix of any other OUT names the format."
+        )
     _print_warnings_as_lines()
-    # Of two streams, the one that no picture is written to.
+    # Messages go to the stream that no picture is written to.
     tell = functools.partial(click.echo, err=target == STANDARD)
     options = FileOptions(
         strip_metadata=strip_metadata,
@@ -182,7 +186,7 @@ def restore(
 
 @contextlib.contextmanager
 def _standard_input(max_pixels):
-    """A file with what comes in, up to what the largest picture can take."""
+    """A file with the standard input, which must not be longer than the largest picture."""
     limit = 16 * max_pixels + 2**26
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "standard input")
@@ -212,7 +216,7 @@ def _restore_file(open_restorer, source, target, options, compare, tell):
     if target.is_dir():
         target = target / result_name(source.name)
     with contextlib.ExitStack() as stack:
-        # A file that cannot be used shall not wait for a framework to load.
+        # Unusable files are refused before a framework is loaded.
         job = stack.enter_context(prepare(source, target, options, compare=compare))
         restorer = open_restorer(job.header.channels, job.header.dtype)
         try:
@@ -264,7 +268,7 @@ def _restore_folder(open_restorer, source, target, options, recursive, resume, j
     except KeyboardInterrupt:
         click.echo("\nkeras-rdanet: stopped; the same command with --resume goes on", err=True)
         sys.stdout.flush()
-        # At once: what threads still compute is of no use any more.
+        # Exit at once: results that threads still compute are not needed.
         os._exit(130)
     counts = collections.Counter(record["status"] for record in records)
     summary = f"{counts['ok']} ok, {counts['failed']} failed, {counts['skipped']} skipped"

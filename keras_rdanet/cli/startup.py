@@ -11,7 +11,7 @@ from collections.abc import Iterator
 def quiet() -> Iterator[None]:
     """Hide what TensorFlow writes to the stderr of the process while it starts.
 
-    It is shown all the same when the block breaks down, or with
+    It is shown after all if the block fails, or with
     `TF_CPP_MIN_LOG_LEVEL=0`.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":

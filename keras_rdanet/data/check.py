@@ -14,7 +14,8 @@ from keras_rdanet.data.sources import ImageSource, PairSource
 from keras_rdanet.files import file_sha256
 from keras_rdanet.image.source import Source
 
-# Similarity of two difference hashes from which images count as the same; see `similarity`.
+# Two images count as the same if their difference hashes are at least this similar; see
+# `similarity`.
 _ALIKE = 0.7
 
 
@@ -24,8 +25,8 @@ class Report:
 
     Args:
         rows: Table of pairs `(property, value)`.
-        errors: One line for each image that must not be trained on.
-        warnings: One line for each image to look at.
+        errors: Messages, one for each image that must not be trained on.
+        warnings: Messages, one for each image that should be looked at.
     """
 
     rows: tuple[tuple[str, str], ...]
@@ -58,7 +59,7 @@ def check(
         source: Images, pairs or a packed set. For a packed set the sizes are
             those of its tiles; duplicates and leaks are those of the images.
         against: The test set.
-        min_size: The least height and width, such as the patch size; smaller
+        min_size: Least height and width in pixels, such as the patch size; smaller
             images are errors.
     """
     images, errors = _look_through(source, "Checking")

@@ -1,15 +1,19 @@
 """Fingerprints that tell whether two images are the same, or nearly."""
 
 import hashlib
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from keras_rdanet.files import open_regular
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.geometry import dihedral
 
 _SIDE = 13
+_ENDS = 2**16
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,28 @@ def fingerprint(image: np.ndarray) -> Fingerprint:
     digest = hashlib.sha256(f"{image.shape} {image.dtype}".encode())
     digest.update(np.ascontiguousarray(image).data)
     return Fingerprint(digest.hexdigest(), _look(_thumbnail(image)))
+
+
+def folder_fingerprint(path: str | os.PathLike) -> str:
+    """Return what identifies the content of a folder, wherever it lies.
+
+    That is a SHA-256, in hexadecimal, of the name below the folder, the size, and the first and
+    last 64 KiB of every file: a whole training set is told from another in seconds.
+
+    Raises:
+        OSError: if something cannot be read.
+    """
+    root = Path(path)
+    digest = hashlib.sha256()
+    for file in sorted(file for file in root.rglob("*") if file.is_file()):
+        with open_regular(file) as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(0)
+            start = stream.read(_ENDS)
+            stream.seek(max(size - _ENDS, 0))
+            digest.update(f"{file.relative_to(root).as_posix()!r} {size}\n".encode())
+            digest.update(start + stream.read(_ENDS))
+    return digest.hexdigest()
 
 
 def looks(image: np.ndarray) -> list[str]:

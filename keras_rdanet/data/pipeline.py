@@ -82,25 +82,31 @@ def batches(
     """Make batches of random patches.
 
     Args:
-        source: What `sources.folder`, `sources.pairs` or `packed.packed` found.
+        source: Images that `sources.folder`, `sources.pairs` or `packed.packed`
+            found.
         patch_size: Height and width of a patch of the targets, in pixels.
-        batch_size: Patches in a batch.
-        channels: `1` turns color into BT.601 luma, `3` repeats gray.
-        degrade: Maps targets `(B, P, P, C)` and a seed, int32 `(2,)`, to the
-            degraded batch, with TensorFlow operations whose only randomness is
-            that seed. `None` for pairs.
-        seed: Any 32-bit integer.
+        batch_size: Number of patches in a batch.
+        channels: Number of channels: `1` turns color into BT.601 luma, `3`
+            repeats gray.
+        degrade: Function that maps targets `(B, P, P, C)` and a seed, int32
+            `(2,)`, to the degraded batch, with TensorFlow operations whose only
+            randomness is that seed. `None` for pairs.
+        seed: Seed of the order, the crops and the degradation, a 32-bit
+            integer.
         start_step: The step of the first batch.
         steps: The number of batches; `None` goes on forever.
-        crops_per_image: Steps that use a decoded image before the next is read.
-            More of them save decoding; `1` mixes best and costs nothing in RAM.
-        cache: `"ram"` decodes every image once and keeps it; `"none"` decodes as
-            it goes; `"auto"` takes RAM for images that, decoded, fit both
-            `CACHE_BUDGET` and a quarter of the memory. The batches are the same.
-        augment: Turn and flip the patches, each of the eight ways alike often.
-        scale: Of pairs, how many times as large as the degraded images the
-            targets are. That of clean images is what `degrade` makes.
-        workers: Threads that prepare batches.
+        crops_per_image: Number of steps that use a decoded image before the
+            next one is read. More of them save decoding; `1` mixes best and
+            costs nothing in RAM.
+        cache: Place of decoded images: `"ram"` decodes every image once and
+            keeps it; `"none"` decodes every image again when it is needed;
+            `"auto"` takes RAM for images that, decoded, fit both `CACHE_BUDGET`
+            and a quarter of the memory. The batches are the same.
+        augment: Whether to turn and flip the patches; each of the eight
+            orientations is equally likely.
+        scale: Size of a target divided by the size of its degraded image, for
+            pairs. For clean images `degrade` decides it.
+        workers: Number of threads that prepare batches.
 
     Returns:
         Pairs `(degraded, target)`, float32: targets `(B, P, P, C)` in `[0, 1]`,

@@ -85,7 +85,7 @@ def pairs(degraded_dir: str | PathLike, target_dir: str | PathLike, scale: int =
     Args:
         degraded_dir: Folder of the degraded images.
         target_dir: Folder of their targets.
-        scale: How many times as large as the degraded images the targets are.
+        scale: Size of a target divided by the size of its degraded image.
 
     Raises:
         ValueError: if a file has no partner, two files share a stem, or the
@@ -116,7 +116,7 @@ def layout(
 ) -> PairSource:
     """Find the pairs of a public set in the folders that it is published in.
 
-    Targets that nothing belongs to, such as those of another scale of RealSR,
+    Targets without a degraded image, such as targets of another scale in RealSR,
     are left out.
 
     Args:
@@ -125,10 +125,9 @@ def layout(
             `realsr_x2` to `realsr_x4`, `gopro`, `rain100` (Rain100L or H),
             `rain13k` (as MPRNet has it, `input` and `target`).
         path: The set's folder, or one in it.
-        split: Of sets with folders `train` and `test` below `path`, the
-            images of one of them.
-        scale: As in `pairs`. Most published pairs are of one size, also those
-            of RealSR.
+        split: Folder below `path`, `"train"` or `"test"`, for sets that have both.
+        scale: Size of a target divided by the size of its degraded image. It is 1
+            for most published pairs, including those of RealSR.
 
     Raises:
         ValueError: if the name is unknown, there are no such files, or

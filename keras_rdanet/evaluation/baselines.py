@@ -1,4 +1,4 @@
-"""Denoisers that people already have, told the true noise level where there is one.
+"""Classical denoisers, which are given the true noise level where it is known.
 
 Their settings follow from sigma by rules that were fitted once, on images
 that no test set holds; `benchmarks/tune_baselines.py` does it again.
@@ -18,7 +18,7 @@ from keras_rdanet.inference.image_function import ImageFunction
 NLM_H = (0.85, 0.55)
 TV_WEIGHT = (0.8, 0.8)
 WAVELET = "db2"
-# OpenCV's own strength, for noise that nobody knows the level of.
+# OpenCV's own default strength, for noise of unknown level.
 NLM_DEFAULT_H = 3
 
 
@@ -29,7 +29,7 @@ class Baseline:
     Args:
         function: Restores one image after the other; not clipped unless the
             method itself does.
-        parameters: What it was called with.
+        parameters: Arguments of the method, for the report.
     """
 
     function: ImageFunction
@@ -59,8 +59,8 @@ def non_local_means(sigma: float, channels: int, h: float | None = None) -> Base
     """OpenCV's non-local means, which takes 8-bit images: clipped and rounded before.
 
     Args:
-        sigma: In gray levels of 0-255.
-        channels: `1` or `3`.
+        sigma: Standard deviation of the noise, in gray levels of 0-255.
+        channels: Number of channels, `1` or `3`.
         h: Filter strength; the rule `NLM_H * sigma` when not given.
     """
     h = NLM_H[channels == 3] * sigma if h is None else h
@@ -81,9 +81,9 @@ def wavelet(sigma: float, channels: int, name: str = WAVELET) -> Baseline:
     """scikit-image's BayesShrink on a wavelet transform; colours in YCbCr.
 
     Args:
-        sigma: In gray levels of 0-255.
-        channels: `1` or `3`.
-        name: Of the wavelet.
+        sigma: Standard deviation of the noise, in gray levels of 0-255.
+        channels: Number of channels, `1` or `3`.
+        name: Name of the wavelet.
 
     Raises:
         ImportError: without scikit-image or PyWavelets.
@@ -113,9 +113,9 @@ def total_variation(sigma: float, channels: int, weight: float | None = None) ->
     """scikit-image's total variation (Chambolle).
 
     Args:
-        sigma: In gray levels of 0-255.
-        channels: `1` or `3`.
-        weight: Of the smoothing; the rule `TV_WEIGHT * sigma / 255` when not given.
+        sigma: Standard deviation of the noise, in gray levels of 0-255.
+        channels: Number of channels, `1` or `3`.
+        weight: Weight of the smoothing; by default `TV_WEIGHT * sigma / 255`.
 
     Raises:
         ImportError: without scikit-image.

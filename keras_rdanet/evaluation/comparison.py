@@ -13,18 +13,18 @@ from keras_rdanet.image.source import Source
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.tasks.base import EvaluationProtocol, Task
 
-# Side of the middle of an image that the sheet shows, and how many images of a protocol.
+# Side of the crops on the sheet in pixels, and number of images of a protocol on it.
 CROP = 240
 PICTURES = 4
 
 
 @dataclass(frozen=True)
 class Method:
-    """What `compare` scores.
+    """A method that `compare` scores.
 
     Args:
-        function: What restores.
-        tile, ensemble, details: As in `evaluate`.
+        function: Function that restores images.
+        tile, ensemble, details: Arguments of `evaluate`.
     """
 
     function: ImageFunction
@@ -38,10 +38,10 @@ class Comparison:
     """The scores of several methods by one protocol.
 
     Args:
-        title: Protocol and how strongly it degrades.
-        results: One a method.
-        pictures: The middle of the first images, a row an image: input,
-            methods, target, each with its caption.
+        title: Name of the protocol, and the level of the degradation.
+        results: Scores of the methods, one result for each.
+        pictures: Rows of captioned pictures, one row for each of the first images: the middle of
+            input, restored images and target.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def input(self) -> str:
-        """What the input is called."""
+        """Name of the input in tables."""
         return "bicubic" if self.results[0].protocol.get("scale", 1) > 1 else "input"
 
     def means(self) -> list[dict]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from keras_rdanet.files import open_regular, reading, replacing
 from keras_rdanet.hdf5 import contained
 
-# Of the submission's format.
+# Version of the submission's format.
 EVAL_VERSION = "1.0"
 
 
@@ -27,8 +27,9 @@ def write_submission(
     `Idenoised` of single crops in `[0, 1]`, `israw` false and `eval_version`.
 
     Args:
-        restore: Maps `(H, W, 3)` float32 in `[0, 1]` to the same shape.
-        folder: Of the data set: `info.mat` and `images_srgb`.
+        restore: Function that maps `(H, W, 3)` float32 in `[0, 1]` to the same
+            shape.
+        folder: Folder of the data set, with `info.mat` and `images_srgb`.
         target: Folder to write, made if missing; each file is written whole
             or not at all.
         progress: Whether to show a bar.
@@ -87,8 +88,8 @@ def read_crops(path: str | Path, corners: np.ndarray) -> list[np.ndarray]:
     """Cut the crops out of an image.
 
     Args:
-        path: One of `images_srgb/*.mat`.
-        corners: As `read_boxes` returns.
+        path: Path of one of `images_srgb/*.mat`.
+        corners: Corners of the crops, as `read_boxes` returns them.
 
     Returns:
         Crops `(h, w, 3)` float32 in `[0, 1]`.

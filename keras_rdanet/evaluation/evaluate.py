@@ -30,17 +30,17 @@ class ImageScore:
     """The scores of one image.
 
     Args:
-        name: Of the file.
-        height: In pixels.
-        width: In pixels.
-        psnr_degraded: Of the input, in dB, scored like a restored image; if it
-            is smaller, enlarged by bicubic interpolation.
-        ssim_degraded: The same.
-        psnr: Of the restored image, in dB.
-        ssim: Of the restored image.
-        seconds: That restoring took.
+        name: Name of the image file.
+        height: Height of the target, in pixels.
+        width: Width of the target, in pixels.
+        psnr_degraded: PSNR of the input in dB, scored like a restored image; an input that is
+            smaller is enlarged by bicubic interpolation.
+        ssim_degraded: SSIM of the input, scored in the same way.
+        psnr: PSNR of the restored image, in dB.
+        ssim: SSIM of the restored image.
+        seconds: Time that restoring took, in seconds.
         psnr_b_degraded: PSNR-B of the input in dB, where the protocol has one.
-        psnr_b: Of the restored image.
+        psnr_b: PSNR-B of the restored image in dB, where the protocol has one.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Result:
     """The scores of one method on one test set.
 
     Args:
-        method: What restored: its name, and what identifies it.
-        protocol: How it was measured, in full, with the SHA-256 of the inputs.
-        images: One entry an image.
+        method: Name of the method, and what identifies it.
+        protocol: Description of the measurement, with the SHA-256 of the inputs.
+        images: Scores of the images, one entry for each.
         environment: Machine and versions.
     """
 
@@ -109,7 +109,7 @@ def open_identified(
     """Open a model under the name that reports should have.
 
     Args:
-        model, precision, channels, trust: As in `inference.open.open_model`.
+        model, precision, channels, trust: Arguments of `inference.open.open_model`.
 
     Returns:
         The function, called by the full name of its weights or the name of
@@ -145,18 +145,18 @@ def evaluate(
     """Score `function` on the images of `source`.
 
     Args:
-        function: What restores; images are loaded with its number of channels.
-        protocol: How images are degraded and scored: a task at one level, such as
-            `GaussianNoise(25)`, or what `tasks.registry.protocols` returns.
+        function: Function that restores images; they are loaded with its number of channels.
+        protocol: Protocol that degrades and scores the images: a task at one level, such as
+            `GaussianNoise(25)`, or an item of what `tasks.registry.protocols` returns.
         source: The files; see `keras_rdanet.data.sources`.
         tile: `"off"` for whole images; a number or `"auto"` as in
             `inference.tiling.choose_tile`; `"four"` for the seams of the
             original test code of TSP-RDANet (`published_tiling.four_tiles`), `"chop"`
             for those of PANet and PA-EDSR (`evaluation.published_tiling`).
         ensemble: Whether to average over the eight flips and turns.
-        limit: Take no more than this many images.
-        details: What else identifies the method: hash, parameters.
-        on_image: Called with each sample and its restored image, unclipped.
+        limit: Largest number of images to score.
+        details: Further facts that identify the method: a hash, parameters.
+        on_image: Function that is called with each sample and its restored image, unclipped.
         progress: Whether to show a bar.
 
     Raises:

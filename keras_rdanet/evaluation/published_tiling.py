@@ -19,11 +19,11 @@ def chop(
     least once, and the tiles meet in a hard seam. `Restorer` blends.
 
     Args:
-        function: Maps `(N, h, w, C)` to `(N, scale * h, scale * w, C)`.
+        function: Function that maps `(N, h, w, C)` to `(N, scale * h, scale * w, C)`.
         images: `(N, H, W, C)`; what is smaller than its own tiles (sides up
             to about 20) is restored whole.
         scale: Super-resolution factor.
-        shave: What a tile has beyond half of the image, in pixels.
+        shave: Number of pixels by which a tile exceeds half of the image.
         min_size: Tiles of fewer pixels are restored, others split again;
             6800 in the authors' colour denoising, 6400 in all else.
 
@@ -66,7 +66,7 @@ def four_tiles(
     seam that can lie a pixel from a tile's edge.
 
     Args:
-        function: Maps `(N, h, w, C)` to the same shape.
+        function: Function that maps `(N, h, w, C)` to the same shape.
         images: `(N, H, W, C)`.
         refield: A tile is the next multiple of this beyond half of the image.
 
@@ -100,7 +100,7 @@ def _tile(side, shave, scale):
 
 
 def _halves(side, tile, scale):
-    """Where the two tiles of an axis start, and the part of each result that is kept."""
+    """The starts of the two tiles of an axis, and the part of each result that is kept."""
     half = side // 2
     yield 0, slice(0, scale * half)
     yield side - tile, slice(-scale * (side - half), None)

@@ -55,7 +55,7 @@ def write_results(
         command: The command that measures these numbers again.
         folder: Folder to write to.
         notes: Text under the table that says how to read it.
-        settings: What the rows have in common, as values that JSON can hold.
+        settings: Values that all rows have in common; JSON must be able to hold them.
         table: The lines of the Markdown table, if it arranges the rows in another way.
 
     Raises:

@@ -20,8 +20,8 @@ class BlockPairs:
     """A paired source of the noisy and the clean blocks of SIDD's validation set.
 
     Args:
-        noisy: `ValidationNoisyBlocksSrgb.mat`.
-        clean: `ValidationGtBlocksSrgb.mat`.
+        noisy: Path of `ValidationNoisyBlocksSrgb.mat`.
+        clean: Path of `ValidationGtBlocksSrgb.mat`.
 
     Raises:
         ValueError: when read, if a file holds no blocks, or the two differ in shape.
@@ -107,9 +107,9 @@ def write_submission(
     on Kaggle: `ID,BLOCK`, blocks as uint8 in base64.
 
     Args:
-        restore: Maps `(H, W, 3)` float32 in `[0, 1]` to the same shape.
-        noisy: `BenchmarkNoisyBlocksSrgb.mat`.
-        target: A `.mat` or `.csv` file.
+        restore: Function that maps `(H, W, 3)` float32 in `[0, 1]` to the same shape.
+        noisy: Path of `BenchmarkNoisyBlocksSrgb.mat`.
+        target: Path of the `.mat` or `.csv` file to write.
         method: Name of the method.
         progress: Whether to show a bar.
 

@@ -1,4 +1,4 @@
-"""Pictures on which restoration networks are known to fail, and what is asked of them."""
+"""Stress tests: pictures on which restoration networks are known to fail, and what must hold."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Case:
     """One picture of the suite.
 
     Args:
-        name: What reports call it.
+        name: Name of the case in reports.
         image: `(H, W, C)` float32 in `[0, 1]`.
         flat: Whether it is one colour, whose mean must stay.
     """
@@ -45,21 +45,21 @@ class Case:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a function made of a case.
+    """The result of a function on one case.
 
     Args:
         case: Name of the case.
-        height: In pixels.
-        width: In pixels.
-        finite: Whether all values are.
-        low: Least value before clipping, white is 1.
-        high: Greatest value before clipping.
-        shift: Of flat pictures, by how many gray levels the mean of the worst
-            channel moved, after clipping.
-        psnr: Against the input, in dB after clipping; `None` if not finite.
-            Descriptive: none of the pictures has noise that had to go but the
-            one with salt and pepper.
-        fault: What failed; empty when it passed.
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        finite: Whether all values of the result are finite.
+        low: Least value before clipping, where white is 1.
+        high: Greatest value before clipping, where white is 1.
+        shift: Change of the mean of the worst channel of a flat picture, in gray levels after
+            clipping.
+        psnr: PSNR against the input in dB, after clipping; `None` if a value is not finite. It is
+            a description and not a limit: except for "salt and pepper", the pictures have no noise
+            to be removed.
+        fault: Reason of the failure; empty if the case passed.
     """
 
     case: str
@@ -82,7 +82,7 @@ def run(function: ImageFunction, clean: np.ndarray | None = None) -> list[Findin
     """Run `function` over the pictures, and over those of the task that it is for.
 
     Args:
-        function: What restores, a network or an exported file.
+        function: Function that restores images, a network or an exported file.
         clean: `(H, W, C)` uint8, a photograph without noise, for the cases
             "clean" and "under-exposed"; a drawn scene when not given.
     """
@@ -97,7 +97,7 @@ def cases(channels: int, clean: np.ndarray | None = None, task: str | None = Non
 
     Args:
         channels: `1` or `3`; a gray suite holds the luma of the colours.
-        clean: As in `run`.
+        clean: Photograph without noise, `(H, W, C)` uint8, see `run`.
         task: Identifier of a task, whose own pictures are added.
     """
     scene = _scene() if clean is None else clean

@@ -9,7 +9,7 @@ from keras_rdanet.image.picture import MAX_FIELD, PictureError
 
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY = 0x8769, 0x8825, 0xA005
 ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 2, 3, 4, 5, 7
-# Type -> its code in `struct`, and how many of these a value is of.
+# Type -> its code in `struct`, and the number of these in a value.
 _TYPES = {
     1: ("B", 1),
     ASCII: ("B", 1),
@@ -30,7 +30,7 @@ _TYPES = {
 }
 CLASSIC_KINDS = range(1, 13)  # those outside a BigTIFF
 _MAX_NUMBERS = 1 << 21
-_MAX_ENTRIES = 100_000  # of all directories together, which may overlap
+_MAX_ENTRIES = 100_000  # limit for all directories together, which may overlap
 
 
 # Tag, type, count, and the value in the byte order of the file or its offset.
@@ -42,10 +42,10 @@ class Entry:
     """A field of a directory.
 
     Args:
-        tag: What it is about.
-        kind: The type of its values.
-        count: How many values it has.
-        position: Where in the file its values start.
+        tag: Number that says what the field is about.
+        kind: Type of its values.
+        count: Number of its values.
+        position: Offset in the file at which its values start.
     """
 
     tag: int
@@ -67,7 +67,7 @@ class Directory:
     Args:
         entries: The fields by their tag; those of an unknown type are left out.
         start: The offset of the directory.
-        link: Where the offset of the next directory stands.
+        link: Position of the offset of the next directory.
         next: The offset of the next directory, 0 if this is the last one.
     """
 
@@ -186,7 +186,7 @@ def lay_out(
 
     Args:
         fields: The fields, in any order.
-        offset: Where in the file the directory will stand.
+        offset: Offset in the file at which the directory will stand.
         order: `"<"` or `">"`.
         following: The offset of the next directory.
         big: Whether the file is a BigTIFF.

@@ -28,7 +28,7 @@ _UNITS = {2: 1.0, 3: CENTIMETERS_PER_INCH}  # of a resolution -> per inch
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _WRITTEN = {1: "B", SHORT: "H", LONG: "I"}
 _MAKER_NOTE = 0x927C
-# Maker notes whose offsets do not start at that of the file.
+# Maker notes whose offsets do not count from the start of the file.
 _MOVABLE_NOTES = (b"Nikon\0\2", b"FUJIFILM", b"Apple iOS\0", b"OLYMPUS\0", b"OM SYSTEM\0")
 _MAX_NOTE_OFFSET = 65_000
 
@@ -41,7 +41,7 @@ def with_prefix(exif: bytes | None) -> bytes | None:
 
 
 def orientation(exif: bytes | None) -> int:
-    """Return the orientation, 1 to 8; 1 where EXIF is missing, damaged or silent."""
+    """Return the orientation, 1 to 8; 1 where EXIF is missing, damaged or has none."""
     found = Editor(exif or b"")
     value = found.number(found.main, ORIENTATION)
     return value if value is not None and 1 <= value <= 8 else 1
@@ -63,7 +63,7 @@ def collect(
     Args:
         file: The TIFF.
         main: The fields of the first directory.
-        pointers: What points to the directories of EXIF and GPS, by its tag.
+        pointers: Fields that point to the directories of EXIF and GPS, by their tag.
 
     Returns:
         The block, `None` if there is nothing to put in it, and the names of what was lost.
@@ -102,7 +102,7 @@ def _append_directory(
         if tag != _MAKER_NOTE or entry.size <= 4 or value.startswith(_MOVABLE_NOTES):
             fields.append((tag, entry.kind, entry.count, value))
         elif len(block) <= entry.position <= _MAX_NOTE_OFFSET:
-            # Its offsets start at that of the file, so it stays at its place.
+            # Its offsets count from the start of the file, so it must keep its place.
             block += bytes(entry.position - len(block)) + value
             fields.append((tag, entry.kind, entry.count, entry.position))
         else:

@@ -62,7 +62,7 @@ def pad_to_multiple(
 
     Args:
         image: `(H, W, C)` or `(N, H, W, C)`.
-        multiple: What height and width become multiples of.
+        multiple: Number that divides height and width afterwards.
         min_size: The least height and width.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Picture files: the one place that sees files, uint8 and uint16.
+"""Reading and writing picture files: the only module that handles files, uint8 and uint16.
 
-A picture comes back as it came: depth, gray or colour, alpha, EXIF, ICC and XMP.
+A picture keeps its depth, gray or colour, alpha, EXIF, ICC and XMP.
 The depth is what the header says, never a guess from the values.
 """
 
@@ -86,7 +86,7 @@ class OpenedPicture:
 
     @property
     def header(self) -> PictureHeader:
-        """What `read` will return: sizes, channels, depth, alpha."""
+        """The header of the result of `read`: sizes, channels, depth, alpha."""
         header = self._source.header
         if self._source.orientation < 5:
             return header
@@ -131,7 +131,8 @@ def open_picture(
 def result_suffix(path: str | os.PathLike) -> str:
     """Return the suffix for a restored copy of a picture file: that of its own format.
 
-    What a file is, its first bytes say. It is `.png` if we do not write that format, or none.
+    The first bytes of the file decide its format. The suffix is `.png` if the format is unknown
+    or cannot be written.
 
     Raises:
         OSError: if the file cannot be read.
@@ -152,7 +153,7 @@ def read_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Pi
     floats float32. From an MPO (a JPEG with more pictures behind it, as phones
     write them) comes the main picture, from a GIF or AVIF the first frame, with a
     warning if there are more. WebP and AVIF know no gray: they are always RGB.
-    HEIC needs the package pillow-heif. What becomes of metadata: docs/metadata.md.
+    HEIC needs the package pillow-heif. The rule for metadata is in docs/metadata.md.
 
     Args:
         path: The file.
@@ -168,7 +169,7 @@ def read_picture(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> Pi
 
 
 def probe_size(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> PictureHeader:
-    """Read what `read_picture` would return, without decoding: sizes, channels, depth, alpha.
+    """Return sizes, channels, depth and alpha of a picture file, without decoding it.
 
     Raises:
         PictureError: as `read_picture`, for what the header shows.
@@ -191,14 +192,14 @@ def write_picture(
 
     Args:
         path: A path that ends in one of `SUFFIXES`.
-        picture: What to write; its depth is kept.
-        strip_metadata: Leave out EXIF, ICC, XMP and resolution.
-        quality: Of a JPEG, 1 to 100.
+        picture: Picture to write; its depth is kept.
+        strip_metadata: Whether to leave out EXIF, ICC, XMP and resolution.
+        quality: Quality of a JPEG, 1 to 100.
 
     Raises:
         PictureError: if the container cannot hold the depth, the alpha channel or
             the size, or the suffix is unknown.
-        OSError: if the file cannot be written; the old one stays as it was.
+        OSError: if the file cannot be written; an older one is left unchanged.
     """
     path = Path(path)
     container = _container_for(path, picture.header)
@@ -227,7 +228,7 @@ def _listed(names: list[str]) -> str:
 
 
 def check_target(path: str | os.PathLike, header: PictureHeader) -> None:
-    """Raise what `write_picture` would, before the work of restoring.
+    """Raise the errors of `write_picture`, before the work of restoring.
 
     Raises:
         PictureError: if the container cannot hold such a picture.
@@ -274,7 +275,7 @@ def _white(dtype: np.dtype) -> int:
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Say of every failure which file it was."""
+    """Name the file in the message of every failure."""
     try:
         yield
     except PictureError as error:
@@ -324,10 +325,10 @@ def _container_for(path: Path, header: PictureHeader) -> Format:
     suffix = path.suffix.lower()
     container = next((known for known in FORMATS if suffix in known.suffixes), None)
     if container is None or container.write is None:
-        known = f"{container.name} is only read" if container else "the suffix names none"
-        raise PictureError(
-            f"{path}: no format to write ({known}); use one of {', '.join(SUFFIXES)}"
+        reason = (
+            f"{container.name} is only read" if container else "the suffix names no known format"
         )
+        raise PictureError(f"{path}: {reason}; use one of {', '.join(SUFFIXES)}")
     if header.dtype.name not in container.depths:
         raise PictureError(
             f"{path}: {container.name} cannot hold {header.dtype} samples; "

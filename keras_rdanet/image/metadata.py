@@ -1,4 +1,4 @@
-"""The rule of metadata: what stays, what changes with the pixels, what is left out with a word.
+"""The rule of metadata: what is kept, what changes with the pixels, what is dropped with a warning.
 
 A field is copied byte for byte; or changed because the pixels changed; or left out, and
 then named in a warning when the picture is written (docs/metadata.md).
@@ -21,10 +21,10 @@ _PHOTOSHOP_IPTC = {1028, 1061}
 
 
 def upright(metadata: Metadata, orientation: int, height: int, width: int) -> Metadata:
-    """Say of samples that have been turned upright that they are upright.
+    """Return the metadata of a picture whose samples have been turned upright.
 
-    Thumbnails go, for they show the unrestored picture, and so does what speaks of data
-    behind the picture, for that is not written again.
+    Thumbnails are dropped, because they show the unrestored picture. Fields about data behind
+    the picture are dropped, because that data is not written again.
 
     Args:
         metadata: The metadata as stored.
@@ -59,15 +59,22 @@ def upright(metadata: Metadata, orientation: int, height: int, width: int) -> Me
 
 
 def enlarged(metadata: Metadata, scale: int, height: int, width: int) -> Metadata:
-    """Say of a picture that has been enlarged how large it is.
+    """Return the metadata of a picture that has been enlarged.
 
     Args:
         metadata: The metadata of the picture before.
-        scale: How many times as high and as wide it has become.
-        height: Its height, in pixels.
-        width: Its width, in pixels.
+        scale: Factor by which height and width have grown.
+        height: Height of the enlarged picture, in pixels.
+        width: Width of the enlarged picture, in pixels.
     """
     return _reshaped(metadata, height, width, swapped=False, scale=scale)
+
+
+def recolored(metadata: Metadata) -> Metadata:
+    """Leave out the profile of a gray picture that has become RGB, by name."""
+    if metadata.icc is None:
+        return metadata
+    return replace(metadata, icc=None, extras=(*metadata.extras, Extra("ICC profile of gray")))
 
 
 def _reshaped(

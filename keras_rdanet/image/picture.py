@@ -30,7 +30,7 @@ class Extra:
     """A field of metadata that a single format can hold, or that no format can.
 
     Args:
-        name: What a warning calls the field.
+        name: Name of the field in warnings.
         home: The name of the format that can write the field, or `""` if none can.
         key: The chunk, marker or tag in which the field stands there.
         content: The bytes of the field.
@@ -47,7 +47,7 @@ class Extra:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its picture.
+    """The metadata of a picture file.
 
     Args:
         exif: EXIF as it stands in a JPEG, from `b"Exif\\0\\0"` on. Its orientation is 1,
@@ -75,7 +75,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What the header of a picture file says: sizes in pixels, channels (1 or 3), depth."""
+    """The header of a picture file: sizes in pixels, channels (1 or 3), depth, alpha."""
 
     height: int
     width: int
@@ -91,7 +91,7 @@ class Picture:
     Args:
         samples: `(H, W, C)`, C 1 (gray) or 3 (RGB), upright; uint8, uint16 or float32.
         alpha: `(H, W)` of the same dtype, or `None`.
-        metadata: What else the file said.
+        metadata: Metadata of the file.
 
     Raises:
         ValueError: if shapes or dtypes are none of these.
@@ -131,8 +131,8 @@ class Source:
         orientation: EXIF orientation, 1 to 8.
         pixels: Decodes `(H, W, C)` or, with alpha, `(H, W, C + 1)`.
         metadata: Collects the metadata as stored.
-        remark: What a reader of the picture should know, such as that it is the first
-            frame of an animation; `""` if nothing.
+        remark: Remark for the reader of the picture, such as that it is the first frame of
+            an animation; `""` for none.
     """
 
     header: PictureHeader
@@ -147,16 +147,16 @@ class Format:
     """A format of picture files.
 
     Args:
-        name: What messages call it.
-        suffixes: How its files are named, in lower case and with the dot.
+        name: Name of the format in messages.
+        suffixes: Suffixes of its files, in lower case and with the dot.
         matches: Whether a file that starts with these 16 bytes is of this format.
         open: Reads the header of a file.
         write: Writes `(H, W, C)` pixels with metadata in a JPEG quality, and returns the
             names of the fields that the format could not keep; `None` if files of the
             format are read only.
-        depths: The dtypes that it holds.
+        depths: Dtypes that it holds.
         alpha: Whether it holds an alpha channel.
-        max_side: The most pixels a side.
+        max_side: Largest height and width, in pixels.
         premultiplied: Whether it can say that colours are multiplied by alpha.
     """
 
@@ -195,7 +195,7 @@ def unkept(metadata: Metadata, home: str, *kept: str) -> list[str]:
     Args:
         metadata: The fields.
         home: The name of the format.
-        kept: Those of `FIELDS` that it keeps.
+        kept: Fields of `FIELDS` that the format keeps.
     """
     names = [name for key, name in FIELDS.items() if key not in kept and getattr(metadata, key)]
     return names + [extra.name for extra in metadata.extras if extra.home != home]

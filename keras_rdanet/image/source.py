@@ -1,4 +1,4 @@
-"""What numbered images are, wherever they come from."""
+"""The interface of numbered images from any origin."""
 
 from typing import Protocol
 
@@ -21,10 +21,10 @@ class Source(Protocol):
         """Return the number of images or pairs."""
 
     def name(self, index: int) -> str:
-        """Return what messages call an image."""
+        """Return the name of an image in messages."""
 
     def headers(self, index: int) -> tuple[PictureHeader, ...]:
-        """Return the headers of what `read` returns."""
+        """Return the headers of the images that `read` returns."""
 
     def read(self, index: int) -> tuple[np.ndarray, ...]:
         """Return `(target,)` or `(degraded, target)`, each `(H, W, C)` as stored."""

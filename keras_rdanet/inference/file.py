@@ -31,15 +31,15 @@ from keras_rdanet.tasks.gaussian_noise import protocol_noise
 
 @dataclass(frozen=True)
 class FileOptions:
-    """What happens to a file besides restoring.
+    """Options of restoring a file, besides those of the restorer.
 
     Args:
-        strip_metadata: Leave EXIF, ICC, XMP and resolution out.
+        strip_metadata: Whether to leave out EXIF, ICC, XMP and resolution.
         add_noise: Sigma, in gray levels of 0-255, of Gaussian noise added to
             the picture first, to try things out; `None` for none.
-        seed: Seed of that noise.
-        estimate_noise: Estimate the noise level.
-        max_pixels: The most pixels a picture may have.
+        seed: Seed of the noise of `add_noise`.
+        estimate_noise: Whether to estimate the noise level.
+        max_pixels: Largest number of pixels that a picture may have.
     """
 
     strip_metadata: bool = False
@@ -61,13 +61,14 @@ def restore_file(
     """Restore a file; the target is written whole or not at all, the source never.
 
     Args:
-        restorer: Restores the picture.
-        source: A PNG, JPEG, WebP, TIFF or BMP.
-        target: A file of one of these kinds.
-        options: See `FileOptions`.
-        compare: Where to write a picture that is the source in its left half
-            and the result in its right half.
-        on_tile: Called with the tiles done and their number.
+        restorer: Restorer for the picture.
+        source: PNG, JPEG, WebP, TIFF or BMP file to read.
+        target: File of one of these formats to write.
+        options: Further options, see `FileOptions`.
+        compare: File for a picture that is the source in its left half and the result in its right
+            half.
+        on_tile: Function that is called after each tile with two numbers: the tiles done and all
+            tiles.
 
     Returns:
         `height` and `width` of the result, `model`, `precision`, `seconds`,
@@ -82,7 +83,7 @@ def restore_file(
 
 
 def result_name(name: str) -> str:
-    """Return what the restored copy of a file is called: the same, or a PNG if it cannot be."""
+    """Return the name of the restored copy of a file; a format that is only read becomes PNG."""
     return name if Path(name).suffix.lower() in SUFFIXES else f"{name}.png"
 
 
@@ -93,8 +94,8 @@ class FileJob:
     Args:
         picture: The source, of which only the header has been read.
         target: The file to write.
-        options: See `FileOptions`.
-        compare: Where the picture of before and after goes, if anywhere.
+        options: Further options, see `FileOptions`.
+        compare: File for the picture of source and result, if any.
     """
 
     picture: OpenedPicture
@@ -119,7 +120,7 @@ class FileJob:
             picture = _with_noise(picture, self.options.add_noise, self.options.seed)
         facts: dict = {}
         if self.options.estimate_noise:
-            # Too small a picture has no estimate, which is no reason not to restore it.
+            # A picture can be too small for an estimate; it is restored anyway.
             with contextlib.suppress(ValueError):
                 facts["sigma"] = round(estimate_sigma(picture.samples), 2)
         restored = restorer.picture(picture, on_tile, function=function)
@@ -139,7 +140,7 @@ class FileJob:
         }
 
     def _check_result(self, function: ImageFunction, *, in_color: bool) -> None:
-        """Raise for what headers cannot show: how large the result is, and in how many colours."""
+        """Check what headers cannot show: the size and the number of colours of the result."""
         header = self.header
         result = replace(
             header,
@@ -168,7 +169,7 @@ def prepare(
     """Open a picture and check its header and all paths, before any model is needed.
 
     Args:
-        source, target, options, compare: As `restore_file`.
+        source, target, options, compare: Arguments of `restore_file`.
 
     Raises:
         ValueError, OSError: as `restore_file`, as far as headers and paths show it.

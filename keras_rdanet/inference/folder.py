@@ -23,7 +23,7 @@ from keras_rdanet.weights import catalogue
 # How long an interrupted job waits for the tiles that are being computed.
 STOP_SECONDS = 1.5
 
-# Why a file is left out that nobody means to restore.
+# The reason in the report for files that are not meant to be restored.
 HIDDEN = "hidden or of the system"
 
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -43,8 +43,8 @@ def restore_folder(
     """Restore the pictures of a folder into another, under the same names.
 
     Pictures of a format that is only read become PNGs, `a.gif` for example `a.gif.png`.
-    No picture stops the others. `report.jsonl` in `target` says of every file
-    what became of it: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`),
+    A picture that fails does not stop the others. `report.jsonl` in `target` records the
+    result for every file: `file`, `status` (`"ok"`, `"failed"`, `"skipped"`),
     `reason`, and for restored ones what `restore_file` returns, the hash of
     the file and of the options. A line is added as soon as a file is done;
     the finished report has one line a file, in order of names. While the job
@@ -54,14 +54,14 @@ def restore_folder(
 
     Args:
         restorer: Restores the pictures.
-        source: The folder to read; hidden files and other kinds are skipped.
-        target: The folder to write, made if missing; may lie in `source`.
-        options: See `FileOptions`.
-        recursive: Sub-folders too, which are kept.
-        resume: Leave out what the report calls done with this very content,
-            model and options, and whose result is still there.
-        jobs: Threads that read and write files around the one network.
-        on_record: Called with the record of each file, as soon as there is one.
+        source: Folder to read; hidden files and files of other formats are skipped.
+        target: Folder to write, made if it is missing; it may lie in `source`.
+        options: Options of restoring a file, see `FileOptions`.
+        recursive: Whether to include sub-folders, which are made in `target` as well.
+        resume: Whether to leave out files that the report calls done with the same content, model
+            and options, and whose result still exists.
+        jobs: Number of threads that read and write files around the one network.
+        on_record: Function that is called with the record of each file as soon as it exists.
 
     Returns:
         The records of all files, as they were done: the new lines of the report, and, with
@@ -120,7 +120,7 @@ def restore_folder(
         except BaseException:
             stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            # What goes on for longer is a tile that cannot be interrupted.
+            # A tile that takes longer cannot be interrupted.
             wait([future for future in futures if not future.cancelled()], STOP_SECONDS)
             raise
         pool.shutdown()
@@ -135,8 +135,8 @@ def find_pictures(
 
     Args:
         source: The folder.
-        target: Left out if it lies in `source`.
-        recursive: Sub-folders too; links to folders are not followed.
+        target: Folder of the results, which is left out if it lies in `source`.
+        recursive: Whether to include sub-folders; links to folders are not followed.
 
     Returns:
         The names of the pictures, relative to `source` and in order, and a
@@ -190,7 +190,7 @@ def find_pictures(
 
 
 def _digest(restorer: Restorer, options: FileOptions) -> str:
-    """A hash of all that decides what a file becomes, but for the file itself."""
+    """A hash of the model and of all options that the result depends on."""
     model = restorer.model
     if isinstance(model, ImageFunction):
         identity = [model.name]

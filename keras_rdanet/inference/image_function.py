@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_rdanet.weights.origin import Origin
 
-# Of the fields below, those that a network and all exports of it share.
+# The fields below that a network and all its exports share.
 TRAITS = ("channels", "support", "radius", "scale", "multiple", "min_size", "bytes_per_pixel")
 
 
@@ -17,24 +17,23 @@ class ImageFunction:
     """A network, or an exported file, as a function on batches of images.
 
     Args:
-        function: Maps `(N, H, W, channels)` float32 to
-            `(N, scale * H, scale * W, channels)` float32, neither clipped.
+        function: Function that maps `(N, H, W, channels)` float32 to `(N, scale * H, scale * W,
+            channels)` float32, neither clipped.
         channels: `1` for gray, `3` for RGB.
-        name: What reports call it.
-        support: How far an output pixel sees: `"local"` (within `radius`
-            pixels), `"global_pool"` (means over whatever it is given, so a
-            tile differs from the whole picture) or `"nonlocal"` (compares all
-            positions; must be tiled).
-        radius: Of the local support, in pixels; `None` when there is none.
+        name: Name of the function in reports.
+        support: Region of the input that an output pixel depends on: `"local"` (within `radius`
+            pixels), `"global_pool"` (means over the whole input, so a tile differs from the whole
+            picture) or `"nonlocal"` (compares all positions; must be tiled).
+        radius: Radius of the local support, in pixels; `None` for other kinds of support.
         scale: Super-resolution factor; `1` otherwise.
-        multiple: Height and width must be multiples of this.
-        min_size: The smallest height and width it takes.
+        multiple: Number that must divide height and width.
+        min_size: Smallest height and width of the input, in pixels.
         tile_shape: `(height, width)` when the input shape is fixed.
         bytes_per_pixel: Peak working memory for each input pixel, measured;
             what `tile="auto"` divides its budget by.
-        precision: What it computes in, `"float32"` or `"bfloat16"`; exports
-            also say `"int8"` and the like.
-        origin: The network, the weights and the task behind it; `None` if unknown.
+        precision: Precision of the computation, `"float32"` or `"bfloat16"`; exports also have
+            `"int8"` and others.
+        origin: Identity of the model: its network, weights and task; `None` if unknown.
     """
 
     function: Callable[[np.ndarray], np.ndarray]
@@ -56,7 +55,7 @@ class ImageFunction:
 
     @property
     def task(self) -> str | None:
-        """What it was trained for, an identifier of the task registry; `None` if unknown."""
+        """The task it was trained for, an identifier of the registry; `None` if unknown."""
         return self.origin.task if self.origin else None
 
 

@@ -16,7 +16,7 @@ class Journal:
     """The lines of `report.jsonl`, the latest of each file; one job at a time has it open.
 
     Args:
-        path: The `report.jsonl`.
+        path: Path of the `report.jsonl`.
     """
 
     def __init__(self, path: Path):
@@ -30,7 +30,7 @@ class Journal:
 
         Args:
             folder: The folder that results are written to.
-            resume: Keep what an older journal says of files that are done.
+            resume: Whether to keep the records of an older journal for files that are done.
 
         Raises:
             OSError: if another job has the journal open, with its host and process id, or the
@@ -47,7 +47,7 @@ class Journal:
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 record = json.loads(line)
-                # What failed or was skipped is judged again.
+                # Files that failed or were skipped are tried again.
                 if record["status"] == "ok":
                     self._records[record["file"]] = record
             except (ValueError, KeyError, TypeError, RecursionError):

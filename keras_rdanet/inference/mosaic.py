@@ -22,7 +22,7 @@ def from_rggb(samples: np.ndarray, pattern: str) -> np.ndarray:
 
     Args:
         samples: `(H, W, C)`, at least two pixels high and wide.
-        pattern: Of the samples, one of `PATTERNS`.
+        pattern: Pattern of the samples, one of `PATTERNS`.
 
     Raises:
         ValueError: if there are not even two rows and columns.

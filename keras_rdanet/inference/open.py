@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.weights import catalogue
 
 SAVED_MODEL = "SavedModel folders"
 
@@ -16,7 +17,7 @@ def open_model(
     channels: int | None = None,
     trust: bool = False,
 ) -> ImageFunction:
-    """Open whatever can restore images.
+    """Open a model as a function from images to images.
 
     Args:
         model: The name of a network, with or without the tag of its weights;
@@ -31,9 +32,9 @@ def open_model(
 
     Raises:
         ValueError: if the name or the kind of file is unknown, the precision
-            is not to be had, a family comes without `channels`, or an exported
+            is not available, a family comes without `channels`, or an exported
             file is not trusted and can do more than compute.
-        TypeError: if `model` is nothing of the above.
+        TypeError: if `model` is none of these.
         OSError: if the file cannot be read.
     """
     if hasattr(model, "image_function"):
@@ -103,9 +104,22 @@ def family_members(name: Any) -> tuple[str, str] | None:
 
 
 def rgb_sibling(name: Any) -> str | None:
-    """The RGB network of the family that a gray network belongs to, if there is one."""
-    preset = str(name).partition(".")[0]
-    return next((rgb for gray, rgb in _networks().FAMILIES.values() if gray == preset), None)
+    """The weights for RGB that belong to the weights of a gray network.
+
+    Returns:
+        Their full name: those of the same family for the same task, or else
+        any for that task; `None` if there are none.
+    """
+    gray = catalogue.resolve(str(name))
+    families = _networks().FAMILIES.values()
+    sibling = next((rgb for member, rgb in families if member == gray.preset), None)
+    fitting = [
+        entry
+        for entry in catalogue.list_models()
+        if entry.channels == 3 and entry.task == gray.task
+    ]
+    fitting.sort(key=lambda entry: entry.preset != sibling)
+    return fitting[0].name if fitting else None
 
 
 def _kind(path: Path) -> str:
@@ -147,8 +161,8 @@ def _networks():
     return registry
 
 
-# Kind of file -> what opens it: takes the path and the precision, which may be None; those of
-# exported files also take `trust`.
+# Kind of file -> its opener, a function of the path and the precision, which may be None; openers
+# of exported files also take `trust`.
 OPENERS: dict[str, Callable[..., ImageFunction]] = {
     ".safetensors": _open_weights,
     ".keras": _open_weights,

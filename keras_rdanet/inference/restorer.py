@@ -1,4 +1,4 @@
-"""The main job: a degraded picture in, the restored picture out."""
+"""Restoring images and pictures of any size with a network or an exported file."""
 
 import dataclasses
 import logging
@@ -16,7 +16,7 @@ from PIL import Image
 
 from keras_rdanet.image.color import luma
 from keras_rdanet.image.io import Picture, to_float, to_samples
-from keras_rdanet.image.metadata import enlarged
+from keras_rdanet.image.metadata import enlarged, recolored
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.inference.mosaic import PATTERNS, check_pattern, from_rggb, spread
 from keras_rdanet.inference.open import family_members, is_export, is_file, open_model, rgb_sibling
@@ -27,10 +27,10 @@ from keras_rdanet.profiling import available_memory
 from keras_rdanet.weights import catalogue
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-# What networks that demosaic call their task.
+# The task of networks that demosaic.
 MOSAIC_TASK = "bayer_mosaic"
 
-# Floats of 0-255 have a greater mean, and images in [0, 1] a smaller one, noise included.
+# Images on 0-255 have a greater mean, and images in [0, 1] a smaller one, noise included.
 _BRIGHTEST_MEAN = 1.5
 
 logger = logging.getLogger(__name__)
@@ -54,17 +54,15 @@ class Restorer:
         precision: `"float32"`, `"bfloat16"`, or `"auto"`: bfloat16 for uint8
             pictures where the processor computes in it, float32 for all
             else. An export, a model or an `ImageFunction` keeps its own.
-        strength: 0 to 1, the share of the restored picture in the result;
-            at 0 the samples are those of the input, bit for bit.
-        self_ensemble: Average over the eight flips and turns: slightly
-            better, eight times slower.
-        mosaic: What the first two rows and columns of a Bayer mosaic record,
-            `"rggb"` or another of `mosaic.PATTERNS`: gray pictures are then
-            mosaics, of RGB ones only the recorded samples are looked at, and
-            all come back in RGB. `None` for other pictures.
-        trust_model: Whether an exported file may hold any operation. Otherwise
-            one that can do more than compute is refused, because it is a
-            program that could read and write files.
+        strength: Share of the restored picture in the result, 0 to 1; at 0 the samples are those
+            of the input, bit for bit.
+        self_ensemble: Whether to average over the eight flips and turns, which is slightly better
+            and eight times slower.
+        mosaic: Pattern of the first two rows and columns of a Bayer mosaic, `"rggb"` or another of
+            `mosaic.PATTERNS`. Gray pictures are then mosaics, RGB pictures are used at the
+            recorded samples only, and all results are RGB. `None` for other pictures.
+        trust_model: Whether an exported file may hold any operation. Otherwise one that can do
+            more than compute is refused, because it could read and write files.
 
     Raises:
         ValueError: if an option or the name of the model is unknown, or its
@@ -186,8 +184,9 @@ class Restorer:
 
         Args:
             picture: uint8, uint16 or float32.
-            on_tile: Called with the tiles done and their number.
-            function: What `function_for` gave for this picture, if that is known already.
+            on_tile: Function that is called after each tile with two numbers: the tiles done and
+                all tiles.
+            function: Result of `function_for` for this picture, if it is known already.
 
         Returns:
             The restored picture: rounded for integers, not clipped for floats.
@@ -215,7 +214,7 @@ class Restorer:
             if alpha is not None:  # linear: anything sharper would overshoot into a halo
                 alpha = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
         if restored.shape[-1] != samples.shape[-1]:
-            metadata = dataclasses.replace(metadata, icc=None)  # that of a gray picture
+            metadata = recolored(metadata)
         return Picture(restored, alpha, metadata)
 
     def function_for(self, channels: int, dtype: Any) -> ImageFunction:
@@ -239,10 +238,11 @@ class Restorer:
             raise ValueError(f"{function.name} was trained for {function.task}, not for mosaics.")
         if channels == 3 and function.channels == 1:
             sibling = self._is_name and rgb_sibling(self.model)
+            for_task = f" for {function.task}" if function.task else ""
             raise ValueError(
                 f"{function.name} restores gray pictures and this one is "
                 f"{'a mosaic' if self.mosaic else 'RGB'}; use "
-                + (f"{sibling}." if sibling else "an RGB model.")
+                + (f"{sibling}." if sibling else f"an RGB model{for_task}.")
             )
         return function
 

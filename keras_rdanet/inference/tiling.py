@@ -17,13 +17,13 @@ MIN_TILE = 32
 # Working memory that `tile="auto"` allows a tile; with a framework's own
 # half gigabyte and the picture, a process stays below 2 GB.
 TILE_MEMORY = 2**29
-# For functions that do not say what a pixel costs.
+# Bytes per pixel of functions that do not state it.
 BYTES_PER_PIXEL = 4096
 # One side of a tile of a function that compares all positions, whose time
 # grows with the square of the area.
 NONLOCAL_TILE = 64
-# Of the tile, for functions that pool over it; benchmarks/tiling.py measures
-# what these cost in PSNR.
+# Share of a tile that overlaps, for functions that pool over it; benchmarks/tiling.py measures
+# the loss of PSNR.
 POOLED_OVERLAP = 1 / 8
 
 # Tiles start on multiples of this, which keeps the grid of networks with strides
@@ -61,16 +61,16 @@ def choose_tile(
     """The height and width of the tiles for a picture of `height` by `width` pixels.
 
     Args:
-        function: What will restore the tiles.
-        height: Of the picture.
-        width: Of the picture.
+        function: Function that will restore the tiles.
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
         tile: `"auto"`: the whole picture if its working memory fits in
             `TILE_MEMORY` and in half of `memory`, else the tiles that do and overlap
             no more than they must. `"off"`: the whole picture. A number: square tiles of
             that side, at least `MIN_TILE`. What compares all positions gets
             tiles of `NONLOCAL_TILE`, or of a number that fits in `TILE_MEMORY`.
-        max_pixels: The area of a tile that memory sufficed for, once it has run out.
-        memory: What this process may still take, in bytes; `None` if that is not known.
+        max_pixels: Area of a tile for which memory sufficed, once it has run out, in pixels.
+        memory: Memory that this process may still take, in bytes; `None` if that is not known.
 
     Raises:
         ValueError: if `tile` is something else, or the function cannot take
@@ -121,8 +121,8 @@ def choose_tile(
 
 
 def _check_memory(function, height, width, memory):
-    """Refuse what memory does not suffice for; a framework that runs out of it may crash."""
-    # Of a function that does not say what a pixel costs, what goes in and comes out is known.
+    """Refuse a size that memory does not suffice for; a framework that runs out may crash."""
+    # For a function without `bytes_per_pixel`, only input and output are counted.
     least = 8 * function.channels * (1 + function.scale**2)
     needed = height * width * (function.bytes_per_pixel or least)
     if memory is not None and needed > memory:
@@ -133,7 +133,7 @@ def _check_memory(function, height, width, memory):
 
 
 def default_overlap(function: ImageFunction, tile_size: tuple[int, int]) -> int:
-    """How many pixels neighbouring tiles share: two radii where that is known and fits."""
+    """The overlap of neighbouring tiles in pixels: two radii where that is known and fits."""
     limit = min(tile_size) // 2
     if function.radius is not None:
         return min(2 * function.radius, limit)
@@ -165,7 +165,7 @@ def restore_tiled(
     Neighbours fade into each other with a raised cosine; a local function
     whose overlap is at least two radii gives what it gives for the whole
     picture. When memory runs out, everything starts again with tiles of half
-    the side, so that the result is of one piece.
+    the side, so that the whole result has one tile size.
 
     Args:
         function: Restores one tile at a time.
@@ -174,11 +174,12 @@ def restore_tiled(
             no more than the picture.
         overlap: Pixels that neighbours share, at most half a tile; `None`
             for `default_overlap`.
-        write: Called with the first row and `(rows, scale * W, channels)`
-            float32, valid during the call only; again from row 0 after memory
-            ran out.
-        prepare: Turns a part of `source` into `(h, w, channels)` float32.
-        on_tile: Called with the tiles done and their number.
+        write: Function that is called with the first row and `(rows, scale * W, channels)`
+            float32, which is valid during the call only; it is called again from row 0 after
+            memory ran out.
+        prepare: Function that turns a part of `source` into `(h, w, channels)` float32.
+        on_tile: Function that is called after each tile with two numbers: the tiles done and all
+            tiles.
 
     Returns:
         The tile size that memory sufficed for.
@@ -242,7 +243,7 @@ def _bands(
 
 
 def _axis(function, length, tile, overlap) -> tuple[list[int], int, np.ndarray]:
-    """Where the tiles start along one axis, how long they are, and their weights."""
+    """The starts, the length and the weights of the tiles along one axis."""
     multiple = function.multiple
     unit = math.lcm(multiple, STRIDE_UNIT)
     padded = _round_up(max(length, function.min_size), multiple)

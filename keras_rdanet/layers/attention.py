@@ -14,7 +14,7 @@ class ChannelAttention(keras.layers.Layer):
         filters: Channels `c` of the input.
         reduction: The hidden layer has `c // reduction` channels.
         use_bias: Whether the two 1x1 convolutions have biases.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input and output: `(B, H, W, filters)`. The mean runs over the whole
     height and width, in float32 under every policy: a float16 sum overflows.
@@ -105,7 +105,7 @@ class SpatialAttention(keras.layers.Layer):
 
     Args:
         kernel_size: Height and width of the kernel; the convolution has no bias.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input and output: `(B, H, W, C)`, any C.
 

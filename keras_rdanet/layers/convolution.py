@@ -28,7 +28,7 @@ def conv(filters, kernel_size, channels, initialization, **kwargs):
         filters: Channels of the output.
         kernel_size: Height and width of the kernel.
         channels: Channels of the input, which PyTorch's initialisation depends on.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
         **kwargs: Further arguments of `keras.layers.Conv2D`.
     """
     return Convolution(

@@ -58,7 +58,7 @@ class PyramidAttention(keras.layers.Layer):
         score_memory: Bytes of scores to compute at a time, at least one row
             for each image; TensorFlow may compute as many at once as it has
             threads between operations. It does not change the result.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input and output: `(B, H, W, filters)`, `H` and `W` at least
     `smallest_side(levels)`, 2 with the paper's levels. Images of a batch do
@@ -187,7 +187,7 @@ class PyramidAttention(keras.layers.Layer):
         return ops.matmul(ops.cast(weights, values.dtype), values)
 
     def _estimate_in_turn(self, queries, keys, values, rows):
-        """The same for `rows` queries after the other, on TensorFlow."""
+        """Attention of all queries, `rows` of them at a time, on TensorFlow."""
         import tensorflow as tf
 
         found: list = []

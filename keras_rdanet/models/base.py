@@ -1,4 +1,4 @@
-"""What all networks share."""
+"""The base class of all networks."""
 
 import contextlib
 import functools
@@ -41,7 +41,7 @@ class RestorationModel(keras.Model):
         SMALL: Constructor arguments of the smallest network of the class that
             shows everything; tests use it.
         AS_PUBLISHED: Arguments of the original code, where presets may differ.
-        support, radius, multiple, min_size, scale: See `ImageFunction`.
+        support, radius, multiple, min_size, scale: Properties of the function, see `ImageFunction`.
         bytes_per_pixel: Working memory for an input pixel in float32, measured.
         origin: The preset, the weights and their task; `None` for a network
             that was made by its constructor instead of from a preset.
@@ -77,10 +77,10 @@ class RestorationModel(keras.Model):
         """Make the network of a preset, with trained weights where they ship.
 
         Args:
-            name: One of `PRESETS`, with or without the tag of its weights.
+            name: Name of a preset in `PRESETS`, with or without the tag of its weights.
             load_weights: Whether to load the trained weights; a preset without
                 any comes with fresh ones either way.
-            **overrides: Replace arguments of the preset.
+            **overrides: Arguments that differ from the preset.
 
         Raises:
             ValueError: if the class has no such preset or argument, there are
@@ -128,7 +128,7 @@ class RestorationModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Make the network that `get_config` is of."""
+        """Make a network from the result of `get_config`."""
         config = dict(config)
         origin = config.pop("origin", None)
         model = super().from_config(config, custom_objects)
@@ -148,11 +148,11 @@ class RestorationModel(keras.Model):
         """Configure training as `keras.Model.compile` does; stages share a single loss.
 
         Args:
-            optimizer: As in Keras.
-            loss: As in Keras; one loss of a network that supervises several
-                stages is computed on each of them, and they are added.
-            loss_weights: As in Keras.
-            metrics: As in Keras; a list of metrics watches the last stage.
+            optimizer: Optimizer, as Keras takes it.
+            loss: Loss, as Keras takes it. For a network with several supervised stages, a single
+                loss is computed on each of them and added up.
+            loss_weights: Weights of the losses, as Keras takes them.
+            metrics: Metrics, as Keras takes them; a list of metrics is computed on the last stage.
             **options: The other arguments of `keras.Model.compile`.
         """
         if self.stages and isinstance(loss, str | Callable):
@@ -162,7 +162,7 @@ class RestorationModel(keras.Model):
         super().compile(optimizer, loss, loss_weights, metrics, **options)
 
     def compile_from_config(self, config):
-        """Compile a network that is loaded from a `.keras` file as it was when saved."""
+        """Compile a network from a `.keras` file with the arguments it was saved with."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
@@ -179,7 +179,7 @@ class RestorationModel(keras.Model):
         )
 
     def make_train_function(self, force=False):
-        """Make what runs a step of training, after which the weights are in no file."""
+        """Make the function of a training step; the weights then no longer match any file."""
         if self.origin is not None:
             self.origin = replace(
                 self.origin, weights=None, sha256=None, description=None, training_data=None
@@ -190,7 +190,8 @@ class RestorationModel(keras.Model):
         """This network as a function on NumPy batches; the last stage is the result.
 
         Args:
-            name: What reports call it; by default its weights, or its preset.
+            name: Name of the function in reports; by default the name of its weights or its
+                preset.
 
         Returns:
             An `ImageFunction` that computes in this model's precision.

@@ -22,7 +22,7 @@ class DualAttention(keras.layers.Layer):
         filters: Width of input and output.
         reduction: The channel gate has `filters // reduction` hidden
             channels, at least one.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input and output: `(B, H, W, filters)`.
 
@@ -83,8 +83,8 @@ class DeformableBlock(keras.layers.Layer):
             `"deform"`: without the attention. `"plain"`: first convolution
             plain as well.
         num_convs: Convolutions after the first.
-        reduction: See `DualAttention`.
-        initialization: See `conv_initializers`.
+        reduction: Factor by which the attention narrows its input, see `DualAttention`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input and output: `(B, H, W, filters)`.
 
@@ -160,7 +160,7 @@ class RecurrentOffsetBlock(DeformableBlock):
         filters: Width of the features.
         state: Width of the state.
         first: Whether there is no state yet.
-        num_convs, reduction, initialization: See `DeformableBlock`.
+        num_convs, reduction, initialization: Arguments of `DeformableBlock`.
 
     Input: features `(B, H, W, filters)`, or a list of them and the state
     `(B, H, W, state)` of the block before. Output: features and new state.
@@ -246,7 +246,7 @@ class DANet(RestorationModel):
         use_arob: Whether stages end with an AROB, else with one more block.
         use_wavelet: Whether size changes by Haar transforms and 3x3
             convolutions, else by strided 2x2 convolutions.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input and output: `(B, H, W, channels)`, `H` and `W` multiples of 2 for
     each step (4 in the presets), float in `[0, 1]`; the output is float32,

@@ -177,9 +177,9 @@ class MPRNet(RestorationModel):
         channels: `1` for gray images, `3` for RGB.
         filters: Width of the features at full resolution (the paper's
             `n_feat`), at least `reduction`.
-        unet_growth: How much wider each lower level of the U-Nets is
+        unet_growth: Number of channels that each lower level of the U-Nets adds
             (`scale_unetfeats`).
-        orsnet_growth: How much wider stage 3 is (`scale_orsnetfeats`).
+        orsnet_growth: Number of channels that stage 3 adds (`scale_orsnetfeats`).
         num_blocks: Channel attention blocks in each of the three original
             resolution blocks (`num_cab`).
         kernel_size: Kernel size of all convolutions that are not 1x1, an odd
@@ -187,7 +187,7 @@ class MPRNet(RestorationModel):
         reduction: Factor by which the channel attention narrows its input.
         use_bias: Whether convolutions have biases; those of a change of size
             and the last of an original resolution block never have.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input: `(B, H, W, channels)`, float in `[0, 1]`; `H` and `W` are multiples
     of 8. Pad other sizes by reflection at the bottom and right, as

@@ -66,8 +66,8 @@ class PANet(RestorationModel):
         resize_mode: Sampling of the pyramid, see `bicubic_resize`: today's
             PyTorch has `"scale_factor"`, the version that the released
             checkpoints were made with had `"size_ratio"`.
-        levels, ksize, stride, softmax_scale, average: See `PyramidAttention`.
-        initialization: See `conv_initializers`.
+        levels, ksize, stride, softmax_scale, average: Arguments of `PyramidAttention`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input and output: `(B, H, W, channels)`, `H` and `W` at least 2 with the
     paper's levels, float in `[0, 1]`; the output is float32 and not clipped.
@@ -196,8 +196,8 @@ class PAEDSR(RestorationModel):
         rgb_range: White inside the network, 1 or 255: images are multiplied
             by it after their mean color was subtracted, and the result is
             divided by it. A checkpoint needs the value it was trained with.
-        levels, ksize, stride, softmax_scale, average: See `PyramidAttention`.
-        initialization: See `conv_initializers`.
+        levels, ksize, stride, softmax_scale, average: Arguments of `PyramidAttention`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input: `(B, H, W, 3)`, `H` and `W` at least 2 with the paper's levels,
     float in `[0, 1]` whatever `rgb_range` is.

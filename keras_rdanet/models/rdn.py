@@ -22,7 +22,7 @@ class ResidualDenseBlock(keras.layers.Layer):
         filters: Width of the input and of the output.
         growth_rate: Width of each 3x3 convolution.
         num_layers: Number of 3x3 convolutions.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input and output: `(B, H, W, filters)`.
 
@@ -92,7 +92,7 @@ class RDN(RestorationModel):
             is a convolution and a pixel shuffle after the global fusion.
         predicts_noise: Whether the last convolution makes the noise, which is
             then subtracted from the input, or the image itself; `scale` 1 only.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input: `(B, H, W, channels)`, float in `[0, 1]` (noise may exceed it); any
     `H` and `W`.

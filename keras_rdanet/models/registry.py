@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import fields
@@ -74,11 +75,12 @@ def build(
     """A network of the preset `name`, freshly initialised unless `load_weights`.
 
     Args:
-        name: One of `PRESETS`, with or without the tag of its weights.
-        precision: `"float32"`, or `"bfloat16"` / `"float16"` for mixed
-            precision with float32 weights; `None` for Keras' global dtype policy.
+        name: Name of a preset in `PRESETS`, with or without the tag of its weights.
+        precision: Precision of the computation: `"float32"`, or `"bfloat16"` or
+            `"float16"` for mixed precision with float32 weights; `None` for
+            Keras' global dtype policy.
         load_weights: Whether to load trained weights where they ship.
-        **overrides: Replace arguments of the preset.
+        **overrides: Arguments that differ from the preset.
 
     Raises:
         ValueError: if the name, the precision or an override is unknown.
@@ -112,7 +114,7 @@ def load(name: str | Path, *, precision: str | None = "float32") -> RestorationM
             of a `.safetensors` file written by this package, or of a `.keras`
             file of one of our networks. The architecture is always one of our
             classes, never taken from a file, and no code in a file is run.
-        precision: As in `build`.
+        precision: Precision of the computation, see `build`.
 
     Raises:
         ValueError: if the name is unknown, or the file is damaged, of another
@@ -148,7 +150,10 @@ def _load_keras(path: Path, precision: str | None) -> RestorationModel:
     with _policy(precision), reading(path, "a .keras file of this version"):
         with made_of(_weight_shapes(path), path):
             model = made_by(**arguments)
-        model.load_weights(path)
+        with warnings.catch_warnings():
+            # Keras only warns of layers that it has no weights for.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
         store.check_finite({weight.path: weight.numpy() for weight in model.weights}, path)
         known = {field.name for field in fields(Origin)}
         facts = {key: value for key, value in origin.items() if key in known}
@@ -180,7 +185,7 @@ def _read_config(path: Path) -> tuple[type[RestorationModel], dict]:
             f"{path} holds a {(class_name or package)[:200]}, not one of our networks "
             f"({', '.join(classes)}); open it with `keras.saving.load_model`."
         )
-    for own in ("trainable", "dtype"):  # of this process, not of the file
+    for own in ("trainable", "dtype"):  # settings of this process, not of the file
         arguments.pop(own, None)
     made_by = classes[class_name]
     known = {*next(iter(made_by.PRESETS.values())), "initialization", "name", "origin"}

@@ -26,7 +26,7 @@ class DenseAttentionBlock(keras.layers.Layer):
         dilations: Dilation rates of the 3x3 convolutions, in order.
         attention: `"spatial"` or `"channel"`, the latter with reduction 8.
         use_bias: Whether convolutions outside the spatial gate have biases.
-        initialization: See `conv_initializers`.
+        initialization: Scheme for the initial weights, see `conv_initializers`.
 
     Input and output: `(B, H, W, filters)`.
 

@@ -26,7 +26,7 @@ def open_file(
 
     Args:
         path: The file.
-        precision: What the file computes in, or `None`.
+        precision: Precision that the file must compute in; `None` for any.
         threads: Number of threads of the interpreter; by default all usable cores.
         trust: Whether to open it without looking through its operations first.
 
@@ -79,7 +79,7 @@ def open_file(
 
 
 def _text(content: bytes, path: Path) -> bytes:
-    """What a file says about itself."""
+    """The metadata of a file."""
     from ai_edge_litert import schema_py_generated as schema
 
     if content[4:8] != b"TFL3":

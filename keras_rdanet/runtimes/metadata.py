@@ -1,4 +1,4 @@
-"""What every exported file says about itself, so that it can be used without the network's code."""
+"""Metadata of exported files, with which a file can be used without the network's code."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from keras_rdanet.weights.store import told_apart
 # The name of the text in every format: a file, a buffer or a property.
 FILE_NAME = "keras_rdanet.json"
 
-# Variant -> what it computes in on a CPU; fp16 is only stored in half precision,
+# Variant -> the precision it computes in on a CPU; fp16 is only stored in half precision,
 # and int8_uint8 takes and gives the samples of 8-bit pictures.
 VARIANTS = {
     "fp32": "float32",
@@ -67,16 +67,16 @@ class ExportMetadata:
         weights: Full name of the weights in the catalogue, or of their file;
             `None` for a network that was not trained.
         sha256: Hash of the weights file, in hexadecimal; `None` without weights.
-        task: What the weights were trained for, an identifier of
-            `keras_rdanet.tasks.registry`; `None` if that is not known.
+        task: Task that the weights were trained for, an identifier of
+            `keras_rdanet.tasks.registry`; `None` if it is not known.
         license: Conditions under which the weights may be used, if known;
             version 0.1.0 called them `terms`.
         channels, scale, support, radius, multiple, min_size, tile_shape,
             bytes_per_pixel: See `ImageFunction`.
-        variant: One of `VARIANTS`.
-        version: Of keras-rdanet that wrote the file.
-        fine_tuned: Steps that the weights were trained for after `weights`, to
-            suffer less from eight bits; 0 for the weights as they are.
+        variant: Name of the variant, a key of `VARIANTS`.
+        version: Version of keras-rdanet that wrote the file.
+        fine_tuned: Number of steps of quantization-aware training that followed `weights`; 0 for
+            the weights as they were published.
     """
 
     preset: str
@@ -99,7 +99,7 @@ class ExportMetadata:
 
     @property
     def name(self) -> str:
-        """What reports call the network: its weights, or its preset without any."""
+        """The name of the network in reports: its weights, or its preset without any."""
         return self.weights or self.preset
 
     def to_json(self) -> str:
@@ -133,7 +133,7 @@ def describe(model, preset: str | None = None, *, overrides: dict | None = None)
     Args:
         model: The network, a `RestorationModel`, whose `origin` says the rest.
         preset: Preset of a network that has no `origin`.
-        overrides: What differs from that preset.
+        overrides: Arguments that differ from that preset.
 
     Raises:
         ValueError: if the network has no `origin` and no preset is given.
@@ -167,11 +167,11 @@ def image_function(
     """Make the image function of an exported file, whose `origin` has the hash of that file.
 
     Args:
-        metadata: What the file says about itself.
-        function: Runs it, `(N, H, W, channels)` float32 to the restored
+        metadata: Metadata of the file.
+        function: Function that runs the file, from `(N, H, W, channels)` float32 to the restored
             images, float32.
-        path: The file; reports call the function by its name.
-        precision: What the caller asked for, if anything.
+        path: Path of the file; reports call the function by its name.
+        precision: Precision that the caller asked for, if any.
 
     Raises:
         ValueError: if the file computes in another precision.

@@ -22,7 +22,7 @@ def open_file(
 
     Args:
         path: The file.
-        precision: What the file computes in, or `None`.
+        precision: Precision that the file must compute in; `None` for any.
         threads: Number of threads of the session; by default all usable cores.
         trust: Whether to open it without looking through its operations first.
 

@@ -15,7 +15,8 @@ def open_file(
 
     Args:
         path: The folder.
-        precision: `"float32"` or `None`, which mean the same here.
+        precision: Precision of the computation, `"float32"`; `None` means the
+            same.
         trust: Whether to open it without looking through its operations first.
 
     Raises:
@@ -46,7 +47,7 @@ def open_file(
 
 
 def read_metadata(path: Path) -> meta.ExportMetadata:
-    """What a SavedModel says about itself.
+    """The metadata of a SavedModel.
 
     Raises:
         ValueError: if keras-rdanet did not write it.

@@ -1,4 +1,4 @@
-"""What images are restored from: one file a task, and the registry of them.
+"""Tasks, the degradations that images are restored from: one file a task, and their registry.
 
 A task is an object with the options of a degradation: `GaussianNoise(sigma=(0, 50))`.
 """

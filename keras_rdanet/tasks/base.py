@@ -1,4 +1,4 @@
-"""What a task is: how images are degraded, and how restored ones are scored."""
+"""The base class of tasks: how images are degraded, and how restored ones are scored."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class Layout:
     Args:
         degraded: Regular expression for the degraded files: the whole path below the
             set's folder, without suffix, in lower case.
-        target: The same for the targets. Partners have equal groups.
+        target: Regular expression for the targets. Partners have equal groups.
         crop_border: Pixels that are not scored on every side; `None` for the
             number that is usual for the task.
     """
@@ -41,11 +41,11 @@ class EvaluationOption:
     Args:
         name: The keyword; `--` and the keyword with hyphens on the command line.
         kind: `"number"` or `"integer"`.
-        help: One line for the command.
-        low: The least value.
-        high: The greatest value; `None` for no limit.
-        many: Whether it may be given several times: one measurement for each value.
-        of_pairs: Whether it is an option of pairs instead of clean images.
+        help: Text for `--help`, one line.
+        low: Least value.
+        high: Greatest value; `None` for no limit.
+        many: Whether the option may be given several times, with one measurement for each value.
+        of_pairs: Whether the option belongs to pairs instead of clean images.
     """
 
     name: str
@@ -67,19 +67,19 @@ class Task(ABC):
 
     Attributes:
         name: The identifier in the registry.
-        title: What reports call images that are degraded by it.
-        pairs_title: What reports call its pairs of images from files.
+        title: Name of images with this degradation in reports.
+        pairs_title: Name of pairs of images from files in reports.
         needs_rgb: Whether it is defined for RGB images alone.
         cells: Whether degraded images are a pattern of 2x2 pixels, which must
             neither be turned, by a self-ensemble, nor cut inside a cell.
         is_noise: Whether classical denoisers are methods to compare with.
-        chop_min_size: Argument of `evaluation.published_tiling.chop` for
-            scores that were published with it.
+        chop_min_size: Argument `min_size` of `evaluation.published_tiling.chop`, for scores that
+            were published with it.
         scored_pairs: Identifier of the task whose protocol scores the pairs
             that a network for this task is tried on; its own if empty.
-        evaluation_options: What `levels` and `pairs` take besides the scale.
-        layouts: Public sets of its pairs by name.
-        scale: How many times larger targets are than degraded images.
+        evaluation_options: Options of `levels` and `pairs`, besides the scale.
+        layouts: Public sets of pairs for the task, by name.
+        scale: Size of a target divided by the size of its degraded image.
     """
 
     name: ClassVar[str]
@@ -113,12 +113,12 @@ class Task(ABC):
 
     @property
     def level(self) -> dict[str, float]:
-        """How strongly it degrades, for titles: the name of an option and its value."""
+        """The level of the degradation, for titles: the name of an option and its value."""
         return {}
 
     @property
     def noise_level(self) -> float | None:
-        """The true sigma in gray levels of 0-255, which denoisers may be told, if there is one."""
+        """The true sigma in gray levels of 0-255, for denoisers; `None` if there is none."""
         return None
 
     def prepare(self, clean: np.ndarray) -> np.ndarray:
@@ -168,7 +168,7 @@ class Task(ABC):
         """Return the task at the levels that are usually scored.
 
         Args:
-            scale: How many times the network enlarges.
+            scale: Factor by which the network enlarges.
         """
         del scale
         return [cls()]
@@ -178,7 +178,7 @@ class Task(ABC):
         """Return the protocol that scores pairs of images from files.
 
         Args:
-            scale: How many times larger targets are than degraded images.
+            scale: Size of a target divided by the size of its degraded image.
             crop_border: Pixels that are not scored on every side; 0 unless a
                 task has another usual number.
         """
@@ -227,15 +227,15 @@ class Task(ABC):
 
 
 class EvaluationProtocol(ABC):
-    """What `evaluate` asks of a protocol.
+    """The interface of a protocol for `evaluate`.
 
     Attributes:
-        name: What reports call it.
+        name: Name of the protocol in reports.
         paired: Whether it takes pairs of images instead of clean ones.
-        scale: By which a network has to enlarge the degraded images.
-        scoring: How results are compared with targets.
-        cells: See `Task`.
-        chop_min_size: See `Task`.
+        scale: Factor by which a network must enlarge the degraded images.
+        scoring: Comparison of results with targets.
+        cells: Whether images are patterns of 2x2 pixels, see `Task`.
+        chop_min_size: Argument of `chop`, see `Task`.
     """
 
     name: str
@@ -306,12 +306,12 @@ class CleanImages(EvaluationProtocol):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """What reports call it."""
+        """Name of the protocol in reports."""
         return self.task.title
 
     @property
     def scale(self) -> int:  # type: ignore[override]
-        """By which a network has to enlarge the degraded images."""
+        """Factor by which a network must enlarge the degraded images."""
         return self.task.scale
 
     @property
@@ -369,10 +369,10 @@ class Pairs(EvaluationProtocol):
     """Degraded images in files and their clean partners, both 8 bits deep.
 
     Args:
-        name: What reports call it.
-        scale: How many times larger the clean images are.
-        scoring: How results are compared with targets.
-        cells: See `Task`.
+        name: Name of the pairs in reports.
+        scale: Size of a clean image divided by the size of its degraded image.
+        scoring: Comparison of results with targets.
+        cells: Whether images are patterns of 2x2 pixels, see `Task`.
     """
 
     name: str = "real pairs"

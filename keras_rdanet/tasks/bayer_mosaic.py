@@ -1,4 +1,4 @@
-"""What a sensor under a Bayer filter records of a colour image."""
+"""Bayer mosaics: the samples of a colour image that a sensor under a Bayer filter records."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BayerMosaic(Task):
-    """RGGB mosaics for a training pipeline; there is nothing random about them.
+    """RGGB mosaics for a training pipeline, without any randomness.
 
     Called with a float32 batch `(B, H, W, 3)` RGB and a seed, which it ignores,
     it returns what `mosaic` makes of every image.
@@ -57,7 +57,7 @@ def bayer_masks(shape: "tf.Tensor", origins: "tf.Tensor") -> "tf.Tensor":
     """Mark the samples that an RGGB sensor takes.
 
     Args:
-        shape: Of the images, `(B, H, W, 3)`.
+        shape: Shape of the images, `(B, H, W, 3)`.
         origins: `(B, 2)` or `(1, 2)` integers, the row and column of the
             sensor where each image starts; only their parity matters.
 
@@ -83,7 +83,7 @@ def mosaic(image: np.ndarray) -> np.ndarray:
         image: `(..., H, W, 3)` RGB.
 
     Returns:
-        Same shape and dtype.
+        The mosaic, with the shape and dtype of the image.
 
     Raises:
         ValueError: if the image is not RGB.

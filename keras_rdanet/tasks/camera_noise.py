@@ -51,8 +51,8 @@ class CameraNoise(Task):
         shot: Variance of the shot noise where the sensor is saturated, of 1; or
             a range, drawn from uniformly in its logarithm. The variance of the
             read noise follows from it, with a spread.
-        jpeg_quality: Compress the noisy image; an integer of 1-100, a range, or
-            `None` for no compression. See `JPEG`.
+        jpeg_quality: Quality of a JPEG compression of the noisy image, see `JPEG`: an integer of
+            1-100, a range, or `None` for no compression.
         grain: Width of a grain of the noise in pixels, 1 to 8, or a range, as
             in pictures that were enlarged by that factor. See `coarsen`.
 
@@ -139,7 +139,7 @@ class CameraNoise(Task):
 
 
 def _draw_cameras(images: "tf.Tensor", seed: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
-    """Draw what each image was taken with.
+    """Draw the camera of each image.
 
     Returns:
         From linear RGB to the light that the sensor counts, white balance and
@@ -172,7 +172,7 @@ def to_linear(images: "tf.Tensor") -> "tf.Tensor":
         images: Float tensor in `[0, 1]`; clipped there.
 
     Returns:
-        Same shape, in `[0, 1]`.
+        Images of the same shape, in `[0, 1]`.
     """
     import tensorflow as tf
 
@@ -187,7 +187,7 @@ def to_srgb(images: "tf.Tensor") -> "tf.Tensor":
         images: Float tensor in `[0, 1]`; clipped there.
 
     Returns:
-        Same shape, in `[0, 1]`.
+        Images of the same shape, in `[0, 1]`.
     """
     import tensorflow as tf
 
@@ -203,7 +203,7 @@ def demosaic(mosaics: "tf.Tensor") -> "tf.Tensor":
             pixels high and wide.
 
     Returns:
-        Same shape; the samples that were taken are unchanged.
+        Images of the same shape; the samples that were taken are unchanged.
     """
     import tensorflow as tf
 

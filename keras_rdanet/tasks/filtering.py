@@ -14,7 +14,8 @@ def filter_each(images: "tf.Tensor", kernels: "tf.Tensor") -> "tf.Tensor":
         kernels: `(B, K, K)` float32, `K` odd and known.
 
     Returns:
-        Same shape as the images, borders mirrored, the border pixel included.
+        The filtered images, of the same shape. Borders are mirrored, the border
+        pixel included.
 
     Raises:
         ValueError: if half a kernel is larger than the images.

@@ -34,8 +34,8 @@ class GaussianNoise(Task):
         mean: Mean of the noise, in gray levels, for noise that also shifts the image.
         grain: Width of a grain of the noise in pixels, 1 to 8, or a range: the
             noise of a picture that was enlarged by that factor. See `coarsen`.
-        jpeg_quality: Compress the noisy image; an integer of 1-100, a range, or
-            `None` for no compression. See `JPEG`.
+        jpeg_quality: Quality of a JPEG compression of the noisy image, see `JPEG`: an integer of
+            1-100, a range, or `None` for no compression.
 
     Called with a float32 batch `(B, H, W, C)` in `[0, 1]` and a seed, two
     integers, it returns the noisy batch: same shape, float32, not clipped
@@ -170,12 +170,12 @@ def protocol_noise(shape: tuple[int, ...], sigma: float, seed: int = 0) -> np.nd
 
     NumPy's legacy generator, seeded afresh for every image, draws float64 in
     the order height, width, channel; other generators or orders give scores
-    that compare with nobody's.
+    that cannot be compared with published ones.
 
     Args:
         shape: `(H, W, C)` of the image.
         sigma: Standard deviation in gray levels of 0-255.
-        seed: Of the generator; the papers use 0.
+        seed: Seed of the generator; the papers use 0.
 
     Returns:
         Noise of that shape, float32, on the scale of images in `[0, 1]`.

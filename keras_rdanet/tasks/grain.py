@@ -33,7 +33,7 @@ def coarsen(noise: "tf.Tensor", grain: Range, seed: "tf.Tensor") -> "tf.Tensor":
         seed: Two integers.
 
     Returns:
-        Same shape, float32.
+        The coarse noise, of the same shape, float32.
     """
     import tensorflow as tf
 

@@ -124,12 +124,12 @@ def compress(image: np.ndarray, quality: int) -> np.ndarray:
     32.43 dB at the qualities 10, 20, 30 and 40.
 
     Args:
-        image: `(H, W, 1)` or `(H, W, 3)` RGB float32 in `[0, 1]`; it is clipped
-            and rounded to 8 bits first.
-        quality: 1-100.
+        image: Image, `(H, W, 1)` or `(H, W, 3)` RGB float32 in `[0, 1]`; it is
+            clipped and rounded to 8 bits first.
+        quality: Quality as libjpeg counts, 1-100.
 
     Returns:
-        Same shape, float32, multiples of 1/255 in `[0, 1]`.
+        The decoded image, of the same shape, float32, multiples of 1/255 in `[0, 1]`.
     """
     # Not tf.io: its quality cannot differ between samples, evaluation should
     # not need TensorFlow, and its decoder takes a coarser DCT unless told.

@@ -24,8 +24,8 @@ class MotionBlur(Task):
 
     Args:
         length: Length of the path in pixels; or a range `(low, high)`.
-        bend: How much the direction changes on the way: the deviation of its
-            random walk from start to end, in degrees; or a range. `0` makes
+        bend: Change of the direction along the path: the standard deviation of
+            its random walk from start to end, in degrees; or a range. `0` makes
             straight paths.
 
     Called with a float32 batch `(B, H, W, C)` in `[0, 1]` and a seed, two
@@ -84,7 +84,8 @@ def motion_kernels(
         direction: `(B,)` where each path starts to, in degrees: 0 is right, 90 down.
         bend: `(B,)` deviation of the random walk of the direction, in degrees.
         seed: Two integers, for that walk.
-        longest: Decides the size of the kernels.
+        longest: Length that no path exceeds, in pixels; it decides the size of
+            the kernels.
 
     Returns:
         `(B, K, K)` float32, each of sum one and with its centre of mass in the

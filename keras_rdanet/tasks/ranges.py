@@ -23,12 +23,12 @@ def check_range(
     """Refuse what is neither a number nor a range `(low, high)`.
 
     Args:
-        name: Of the argument, for the message.
+        name: Name of the argument, for the message.
         value: A number or a pair of them.
-        what: The numbers that are accepted, for the message.
-        low: The least of them.
-        high: The greatest of them.
-        whole: Whether they must be integers.
+        what: Description of the accepted numbers, for the message.
+        low: Least accepted number.
+        high: Greatest accepted number.
+        whole: Whether the numbers must be integers.
 
     Raises:
         ValueError: naming the argument, what is accepted and what came.

@@ -24,7 +24,7 @@ TASKS: dict[str, type[Task]] = {
 }
 # What version 0.1.0 called them, in its files and configs.
 FORMER_NAMES = {"bicubic": "super_resolution", "rain_streaks": "rain"}
-# What networks are taken to be for that do not say it: without and with enlarging.
+# The task of networks that do not state one: without and with enlarging.
 USUAL, USUAL_ENLARGING = "gaussian_noise", "super_resolution"
 
 
@@ -54,8 +54,8 @@ def of_pairs(name: str | None, scale: int = 1) -> type[Task]:
     """Return the task whose protocol scores pairs that a network is tried on.
 
     Args:
-        name: The task of the network, `None` if it is not known.
-        scale: How many times the network enlarges.
+        name: Identifier of the task of the network; `None` if it is not known.
+        scale: Factor by which the network enlarges.
     """
     task = usual(USUAL_ENLARGING if scale > 1 else name, scale)
     return get(task.scored_pairs) if task.scored_pairs else task
@@ -81,8 +81,8 @@ def protocols(
     """Return the protocols that score a task, one for each level.
 
     Args:
-        name: The task; what `usual` or `of_pairs` says for `None`.
-        scale: How many times the network enlarges.
+        name: Identifier of the task; by default the task that `usual` or `of_pairs` returns.
+        scale: Factor by which the network enlarges.
         paired: Whether images come as pairs instead of clean ones.
         **options: `evaluation_options` of the task, such as `sigma=25` or
             `sigma=(15, 25)`; those that are not given have the usual values.

@@ -16,7 +16,7 @@ class Sample:
     """One measurement.
 
     Args:
-        name: The name of the file.
+        name: Name of the file.
         degraded: `(H, W, C)` float32, nominally in `[0, 1]`, not clipped.
         target: `(scale * H, scale * W, C)` uint8.
         converted: Whether colours were turned to gray or the reverse, because
@@ -48,10 +48,10 @@ class Scoring:
     """How a restored image is compared with its target.
 
     Args:
-        luma: What of an RGB image is compared: `"no"`: all channels;
-            `"exact"`: Y of limited range, in floating point; `"rounded"`: that
-            Y rounded to 8 bits. A gray image is compared as it is.
-        crop_border: Pixels left out on every side.
+        luma: Part of an RGB image that is compared: `"no"`: all channels; `"exact"`: Y of limited
+            range, in floating point; `"rounded"`: that Y rounded to 8 bits. A gray image is
+            compared directly.
+        crop_border: Number of pixels left out on every side.
         blocks: Whether gray images also get a PSNR-B, as JPEG papers report.
     """
 

@@ -15,7 +15,7 @@ from keras_rdanet.weights.origin import Origin
 
 FOLDER = Path(str(resources.files("keras_rdanet.weights")))
 
-# For people who do not choose: the family whose gray or RGB network restores.
+# The default model: the family whose gray or RGB network restores if none is named.
 DEFAULT = "tsp_rdanet_tiny"
 
 
@@ -25,23 +25,23 @@ class Entry:
 
     Args:
         preset: Name of the network's configuration.
-        tag: What it was trained for, `"awgn"` say.
-        task: What they restore from, an identifier of `keras_rdanet.tasks.registry`.
-        description: The same in words, with its range.
-        channels: `1` for gray, `3` for RGB.
+        tag: Name of the training task and data in short, `"awgn"` for example.
+        task: Task of the weights, an identifier of `keras_rdanet.tasks.registry`.
+        description: Description of the weights in words, with their range.
+        channels: Number of channels, `1` for gray, `3` for RGB.
         default: Whether the preset's name alone means these weights.
         file: Name of the file in the folder `files`.
-        sha256, bytes: Of the file.
-        parameters: How many numbers the file holds.
-        data: What the weights were trained on.
+        sha256, bytes: Hash of the file, in hexadecimal, and its size in bytes.
+        parameters: Number of values that the file holds.
+        data: Training data, in words.
         license: Conditions under which the weights may be used; they follow the data.
         config: The training config, relative to the source tree.
-        cost: What training took: pixels seen, hours, devices.
+        cost: Cost of the training: pixels seen, hours, devices.
         overrides: Constructor arguments that differ from the preset.
-        protocol: How the scores were measured.
-        scores: One dict for each test set and level: `"data"`, `"sigma"` or
-            `"quality"` if the task has levels, `"images"`, `"psnr"` in dB and `"ssim"`.
-        created: Date, `YYYY-MM-DD`.
+        protocol: Description of how the scores were measured.
+        scores: Scores, one dict for each test set and level: `"data"`, `"sigma"` or `"quality"` if
+            the task has levels, `"images"`, `"psnr"` in dB and `"ssim"`.
+        created: Date of the entry, `YYYY-MM-DD`.
     """
 
     preset: str
@@ -70,7 +70,7 @@ class Entry:
 
     @property
     def origin(self) -> Origin:
-        """What a model with these weights is."""
+        """The origin of a model with these weights."""
         return Origin(
             preset=self.preset,
             overrides=self.overrides,
@@ -87,7 +87,7 @@ def list_models(folder: Path = FOLDER) -> list[Entry]:
     """All sets of weights that ship with the package, in the order of the catalogue.
 
     Args:
-        folder: Where `catalogue.json` and `files` are.
+        folder: Folder of `catalogue.json` and `files`.
 
     Raises:
         ValueError: if the catalogue is damaged.
@@ -131,7 +131,7 @@ def find(name: str, folder: Path = FOLDER) -> Entry | None:
 
 
 def path(entry: Entry, folder: Path = FOLDER) -> Path:
-    """Where the weights file of an entry lies.
+    """The path of the weights file of an entry.
 
     Raises:
         ValueError: if that would be outside the folder `files`.
@@ -146,7 +146,7 @@ def load_weights(model, entry: Entry, folder: Path = FOLDER) -> None:
     """Set the weights of a network that an entry is of, and its `origin`.
 
     Raises:
-        ValueError: if the file is not the one it was, or does not fit the network.
+        ValueError: if the file was changed, or does not fit the network.
         OSError: if it cannot be read.
     """
     store.load_weights(model, path(entry, folder), sha256=entry.sha256)
@@ -154,7 +154,7 @@ def load_weights(model, entry: Entry, folder: Path = FOLDER) -> None:
 
 
 def origin_of(file: str | Path) -> Origin:
-    """What a `.safetensors` file is; of a copy of one that ships, all that the catalogue knows.
+    """The origin of a `.safetensors` file; for a copy of a shipped file, that of the catalogue.
 
     Raises:
         ValueError: if the file was not written by `store.save_weights`.
@@ -181,7 +181,7 @@ def verify(entry: Entry, folder: Path = FOLDER) -> None:
     """Check the file of an entry against its recorded hash.
 
     Raises:
-        ValueError: if it is not the file it was.
+        ValueError: if the file was changed.
         OSError: if it cannot be read.
     """
     found = file_sha256(path(entry, folder))

@@ -25,7 +25,7 @@ Rules = Sequence[tuple[str, str | float | list | dict]]
 
 @dataclass(frozen=True)
 class Report:
-    """What `from_torch` did.
+    """The report of `from_torch`.
 
     Args:
         loaded: Paths of the Keras variables that were set.
@@ -47,7 +47,7 @@ def from_torch(model, source, *, torch_names: Rules | None = None, strict: bool 
     """Set the weights of a Keras model from a PyTorch state dict.
 
     Args:
-        model: One of our networks, or any Keras model with `torch_names`.
+        model: A network of this package, or any Keras model with `torch_names`.
         source: PyTorch names -> arrays, or the path of a `.safetensors`,
             `.npz`, `.pth` or `.pt` file. A `state_dict` entry is opened and
             a `module.` prefix removed.
@@ -64,7 +64,7 @@ def from_torch(model, source, *, torch_names: Rules | None = None, strict: bool 
         strict: Whether missing and unused tensors are an error.
 
     Returns:
-        What was loaded, missing and unused.
+        A report of the tensors that were loaded, missing and unused.
 
     Raises:
         ValueError: if tensors are missing or unused while `strict`, a shape

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Origin:
-    """What identifies a model, carried by the Keras model and by its `ImageFunction`.
+    """The identity of a model, carried by the Keras model and by its `ImageFunction`.
 
     Args:
         preset: Name of the network's configuration, as in `models.registry.PRESETS`.
@@ -17,9 +17,9 @@ class Origin:
             that were trained since they were loaded.
         sha256: Hash of the file that was opened, a weights file or an exported
             file, in hexadecimal; `None` without a file.
-        task: What the weights were trained for, an identifier of
-            `keras_rdanet.tasks.registry`; `None` if that is not known.
-        description: The weights in words.
+        task: Task that the weights were trained for, an identifier of
+            `keras_rdanet.tasks.registry`; `None` if it is not known.
+        description: Description of the weights in words.
         license: Conditions under which the weights may be used.
         training_data: The images that the weights were trained on, in words.
 
@@ -48,5 +48,5 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """What reports call the model: its weights, or its preset without any."""
+        """The name of the model in reports: its weights, or its preset without any."""
         return self.weights or self.preset

@@ -41,12 +41,12 @@ def save_weights(model, path, *, metadata: Mapping | None = None, dtype: str = "
     """Write the weights of a Keras model, whole or not at all.
 
     Args:
-        model: Its variable paths become the names of the arrays.
+        model: A Keras model, whose variable paths become the names of the arrays.
         path: The `.safetensors` file; its folder must exist.
-        metadata: JSON-able; `"preset"` names the preset that rebuilds the
-            network and `"overrides"`, `{}` if absent, what differs from it;
-            `"task"` is an identifier of `keras_rdanet.tasks.registry`, prose
-            belongs into `"description"`. By default what `describe` says.
+        metadata: Values that JSON can hold: `"preset"` names the preset that rebuilds the network;
+            `"overrides"` are the arguments that differ from it, `{}` if absent; `"task"` is an
+            identifier of `keras_rdanet.tasks.registry`; `"description"` is text. By default the
+            result of `describe`.
         dtype: `"float32"`, or `"float16"` for half the size.
 
     Raises:
@@ -62,7 +62,7 @@ def save_weights(model, path, *, metadata: Mapping | None = None, dtype: str = "
 
 
 def describe(model) -> dict:
-    """Say what a network is, as the metadata of a file of its weights.
+    """Return the metadata for a weights file of a network.
 
     Raises:
         ValueError: if it was made by its class, so that nothing says its preset.
@@ -162,7 +162,7 @@ def _check_hash(path, sha256: str | None) -> None:
 
 
 def read_metadata(path) -> dict:
-    """What a file written here says about itself, without reading its arrays.
+    """The metadata of a file of `save_weights`, without reading its arrays.
 
     Returns:
         At least `"preset"`, the name of a preset; `"overrides"`, a dict of

@@ -83,7 +83,7 @@ def test_check_and_pack_take_public_layouts(images):
     ("arguments", "message"),
     [
         (["--split", "test"], "--split belongs to --layout"),
-        (["--scale", 2], "--scale is of --pairs or --layout"),
+        (["--scale", 2], "--scale needs --pairs or --layout"),
         (["--layout", "fog"], "is not one of 'sidd'"),
     ],
 )

@@ -29,7 +29,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def color_weights(tmp_path_factory):
-    """The same in colour."""
+    """A colour network that changes nothing."""
     path = tmp_path_factory.mktemp("weights") / "still_rgb.safetensors"
     preset, overrides = "tsp_rdanet_tiny_rgb", {"filters": 8}
     model = registry.build(preset, **overrides)
@@ -150,14 +150,20 @@ def test_pairs_of_different_sizes_are_named(weights, images, tmp_path):
     [
         ([], "Give either --data or --pairs"),
         (["--data", "{images}", "--pairs", "{images}", "{images}"], "Give either --data or"),
-        (["--pairs", "{images}", "{images}", "--sigma", "25"], "--sigma is not of pairs"),
-        (["--data", "{images}", "--crop-border", "2"], "--crop-border is not of clean images"),
+        (["--pairs", "{images}", "{images}", "--sigma", "25"], "--sigma cannot be used with pairs"),
+        (
+            ["--data", "{images}", "--crop-border", "2"],
+            "--crop-border cannot be used with clean images",
+        ),
         (["--data", "{images}", "--sigma", "25", "--quality", "9"], "belongs to --task jpeg"),
         (["--data", "{images}", "--task", "jpeg", "--sigma", "25"], "to --task gaussian_noise"),
         (["--data", "{images}", "--task", "jpeg", "--mean", "25"], "to --task gaussian_noise"),
-        (["--pairs", "{images}", "{images}", "--layout", "cc"], "--layout is of --data"),
-        (["--data", "{images}", "--split", "test"], "--split of --layout"),
-        (["--data", "{images}", "--layout", "cc", "--sigma", "25"], "--sigma is not of pairs"),
+        (["--pairs", "{images}", "{images}", "--layout", "cc"], "--layout needs --data"),
+        (["--data", "{images}", "--split", "test"], "--split needs --layout"),
+        (
+            ["--data", "{images}", "--layout", "cc", "--sigma", "25"],
+            "--sigma cannot be used with pairs",
+        ),
         (["--data", "{images}", "--task", "haze"], "Invalid value for '--task'"),
         (["--data", "{images}", "--quality", "101"], "Invalid value for '--quality'"),
         (["--data", "{images}", "--sigma", "-1"], "Invalid value for '--sigma'"),
@@ -223,7 +229,7 @@ def test_the_model_and_options_name_the_task(weights, images, tmp_path):
     assert "PSNR-B (dB)" in quality.output
     done = run("--model", weights, "--data", images, "--quality", 12, "--baselines")
     assert done.exit_code == 2
-    assert "this is jpeg" in done.output
+    assert "the task is jpeg" in done.output
 
 
 def test_super_resolution_is_scored_beside_bicubic(images, tmp_path):

@@ -1,9 +1,11 @@
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 from skimage import data
 
-from keras_rdanet.data.fingerprints import fingerprint, looks, similarity
+from keras_rdanet.data.fingerprints import fingerprint, folder_fingerprint, looks, similarity
 from keras_rdanet.image.geometry import dihedral
 
 PHOTO = data.astronaut()[:400, :500]
@@ -56,3 +58,23 @@ def test_pixels_tell_images_of_the_same_bytes_apart():
     }
     assert len(prints) == 3
     assert fingerprint(image) == fingerprint(image.copy())
+
+
+def test_a_folder_is_told_by_names_and_content_wherever_it_lies(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    (one / "sub").mkdir(parents=True)
+    (one / "a.png").write_bytes(b"a" * 200_000)
+    (one / "sub" / "b.png").write_bytes(b"b")
+    shutil.copytree(one, other)
+    expected = folder_fingerprint(one)
+    assert folder_fingerprint(other) == expected
+    for change in (
+        lambda: (other / "a.png").rename(other / "c.png"),
+        lambda: (other / "a.png").write_bytes(b"a" * 199_999 + b"c"),
+        lambda: (other / "a.png").write_bytes(b"a" * 199_999),
+        lambda: (other / "c.png").touch(),
+    ):
+        shutil.rmtree(other)
+        shutil.copytree(one, other)
+        change()
+        assert folder_fingerprint(other) != expected

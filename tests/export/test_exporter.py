@@ -101,7 +101,7 @@ def test_force_publishes_it_all_the_same_and_the_report_says_so(job, tmp_path, r
 def test_what_is_no_export_is_not_replaced(job, tmp_path):
     (tmp_path / "saved_model").mkdir()
     (tmp_path / "saved_model" / "mine.txt").write_text("dear")
-    with pytest.raises(FileExistsError, match="saved_model is a folder but no export; move it"):
+    with pytest.raises(FileExistsError, match="saved_model is a folder but not an export; move it"):
         exporter.run(job, [SAVED_MODEL], tmp_path, force=True)
     assert [path.name for path in tmp_path.rglob("*")] == ["saved_model", "mine.txt"]
 
@@ -135,7 +135,7 @@ def test_what_misses_its_tolerance_is_made_again_from_fine_tuned_weights(
     said = from_json(_text(path.read_bytes(), path))
     assert (said.weights, said.fine_tuned) == ("mine.safetensors", 3)
     written = (tmp_path / "reports" / "model_int8_uint8.tflite.md").read_text()
-    assert "the same before fine-tuning" in written
+    assert "loss in dB before fine-tuning" in written
 
 
 def test_the_slow_file_is_verified_beside_the_others(weights, pictures, tmp_path, monkeypatch):

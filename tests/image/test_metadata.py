@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from keras_rdanet.image.io import Metadata, read_picture, write_picture
-from keras_rdanet.image.metadata import enlarged
+from keras_rdanet.image.metadata import enlarged, recolored
 from keras_rdanet.image.picture import Extra
 
 SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WebP": ".webp", "BMP": ".bmp"}
@@ -247,3 +247,8 @@ def test_thumbnails_of_photoshop_and_its_copies_go_without_a_word(tmp_path):
     picture = read_picture(path)
     assert picture.metadata.photoshop == IPTC
     assert written(tmp_path / "b.jpg", picture)[1] == ""
+
+
+def test_the_profile_of_a_gray_picture_that_became_rgb_is_named():
+    assert recolored(Metadata(icc=ICC)) == Metadata(extras=(Extra("ICC profile of gray"),))
+    assert recolored(Metadata(xmp=b"<x/>")) == Metadata(xmp=b"<x/>")

@@ -46,7 +46,7 @@ def loaded(name):
 
 @pytest.fixture
 def denoiser():
-    """The same of the network that is fine-tuned."""
+    """The SavedModel of the network that is fine-tuned, in memory."""
     return MODELS / "tsp_rdanet", dict(np.load(MODELS / "tsp_rdanet.npz"))
 
 

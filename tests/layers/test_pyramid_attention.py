@@ -38,7 +38,7 @@ def by_hand(layer, x):
         return np.where(x > 0, x, x * ops.convert_to_numpy(activation.alpha).item())
 
     def patches(x, stride=1):
-        """As many as strides fit in; zeros outside, the odd one at the bottom and right."""
+        """A patch for each stride that fits; zeros outside, an odd one at the bottom and right."""
         counts = [-(-length // stride) for length in x.shape[:2]]
         missing = [
             max((count - 1) * stride + size - length, 0)

@@ -1,4 +1,4 @@
-"""What every network has to do; the tests of a network inherit these checks."""
+"""Checks that every network must pass; the tests of a network inherit them."""
 
 import os
 import subprocess
@@ -21,14 +21,14 @@ def image(height, width, channels=1, *, batch=1, seed=0):
 
 
 def outputs(model, images):
-    """What a network gives, by stage; `""` is the output of a network without stages."""
+    """The outputs of a network by stage; `""` is the output of a network without stages."""
     given = model(images)
     given = given if isinstance(given, dict) else {"": given}
     return {stage: ops.convert_to_numpy(output) for stage, output in given.items()}
 
 
 def restore(model, images):
-    """What a network gives in the end."""
+    """The last output of a network."""
     return list(outputs(model, images).values())[-1]
 
 
@@ -67,13 +67,13 @@ class NetworkChecks:
     """Checks of one network.
 
     Attributes:
-        network: The class.
+        network: Class of the network.
         parameters: Preset -> number of parameters, where one is published.
         unlike: Arguments that differ from every preset, to be saved and loaded.
-        traits: What `image_function` says of the small network.
+        traits: Expected properties of the `image_function` of the small network.
         learning: Arguments with which every weight gets a gradient.
         inner: A layer that computes in half precision.
-        half: How far half precision may be from float32.
+        half: Largest difference between half precision and float32.
         refused: Pairs of wrong arguments and the message.
     """
 
@@ -201,7 +201,7 @@ class NetworkChecks:
         return dict.fromkeys(model.stages, "mse") or "mse"
 
     def _train(self, model):
-        """One step; returns the loss."""
+        """Train for one step and return the loss."""
         height, width = self.sizes(model)[-1]
         images = image(height, width, model.channels)
         target = image(height * model.scale, width * model.scale, model.channels, seed=1)

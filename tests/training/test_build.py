@@ -120,16 +120,16 @@ def test_mix_takes_its_share_of_every_batch(config, networks, images):
         (
             "rgb",
             {"name": "super_resolution", "scale": 2},
-            "super_resolution is of scale 2, .* enlarges by 1",
+            "super_resolution has scale 2, .* enlarges by 1",
         ),
         (
             "x2",
             {"name": "super_resolution", "scale": 4},
-            "super_resolution is of scale 4, .* enlarges by 2",
+            "super_resolution has scale 4, .* enlarges by 2",
         ),
-        ("x2", {"name": "jpeg", "quality": 4}, "jpeg is of scale 1, .* enlarges by 2"),
-        ("gray", {"name": "bayer_mosaic"}, "bayer_mosaic is of RGB images"),
-        ("gray", {"name": "camera_noise"}, "camera_noise is of RGB images"),
+        ("x2", {"name": "jpeg", "quality": 4}, "jpeg has scale 1, .* enlarges by 2"),
+        ("gray", {"name": "bayer_mosaic"}, "bayer_mosaic needs RGB images"),
+        ("gray", {"name": "camera_noise"}, "camera_noise needs RGB images"),
     ],
 )
 def test_degradations_that_do_not_suit_the_network(config, networks, network, degradation, message):

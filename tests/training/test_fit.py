@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from keras_rdanet.cli.evaluate import evaluate as command
 from keras_rdanet.config import RunConfig
+from keras_rdanet.ownership import locked
 from keras_rdanet.training.fit import train
 
 OPTIONS = {
@@ -92,6 +93,7 @@ def test_killed_and_resumed_run_equals_the_whole_one(options, whole_run, tmp_pat
     train(RunConfig.model_validate(options), tmp_path, resume=True)
     for name in ("checkpoint.safetensors", "weights.safetensors"):
         assert difference(tmp_path / name, whole_run[0] / name) == 0
+    assert list(tmp_path.rglob(".*")) == []
     rows = list(csv.DictReader((tmp_path / "history.csv").open()))
     assert [int(row["step"]) for row in rows] == [10, 20, 30, 40]
 
@@ -154,6 +156,27 @@ def test_resume_refuses_other_options(options, whole_run):
     other = RunConfig.model_validate({**options, "seed": 5})
     with pytest.raises(ValueError, match=r"other options \(seed\)"):
         train(other, whole_run[0], resume=True)
+
+
+def test_resume_takes_folders_that_moved_but_none_of_other_content(options, whole_run, tmp_path):
+    shutil.copytree(whole_run[0], tmp_path / "copy")
+    moved = shutil.copytree(options["data"]["train"], tmp_path / "moved")
+    config = RunConfig.model_validate(
+        {**options, "data": {**options["data"], "train": str(moved)}, "validation": None}
+    )
+    assert train(config, tmp_path / "copy", resume=True)["steps"] == 40
+    (moved / "0.png").write_bytes((moved / "1.png").read_bytes())
+    with pytest.raises(ValueError, match=r"other options \(data\.train\)"):
+        train(config, tmp_path / "copy", resume=True)
+
+
+def test_a_run_that_is_under_way_is_not_run_again(options, tmp_path):
+    with (
+        locked(tmp_path / ".run.lock", f"the run {tmp_path}"),
+        pytest.raises(OSError, match=rf"the run .*is in use .*process {os.getpid()}"),
+    ):
+        train(RunConfig.model_validate({**options, "validation": None}), tmp_path)
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_resume_takes_runs_from_before_an_option_existed(options, whole_run, tmp_path):

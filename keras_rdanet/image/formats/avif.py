@@ -8,7 +8,7 @@ from PIL import AvifImagePlugin, features
 from keras_rdanet.image.formats import pillow
 from keras_rdanet.image.picture import MAX_FIELD, Format, PictureError, Source
 
-_MAX_BOXES = 1000
+_MAX_BOXES, _MAX_SIZE = 1000, 1 << 29
 _HIGH, _TWELVE = 0x40, 0x20
 
 
@@ -33,6 +33,8 @@ def read_header(stream: BinaryIO) -> bytes:
         PictureError: if a box ends behind the file, or the box is missing.
     """
     size = stream.seek(0, 2)
+    if size > _MAX_SIZE:  # it is read as a whole
+        raise PictureError(f"files of more than {_MAX_SIZE} bytes are not supported")
     position, found = 0, b""
     for _ in range(_MAX_BOXES):
         if position == size:

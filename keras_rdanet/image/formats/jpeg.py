@@ -26,10 +26,11 @@ from keras_rdanet.image.picture import (
 
 _SOI, _EOI, _SOS, _COMMENT, _APP0, _APP13 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xED
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
-_HUFFMAN = {0xC0, 0xC1, 0xC2}
+_PROGRESSIVE = 0xC2
+_HUFFMAN = {0xC0, 0xC1, _PROGRESSIVE}
 _XMP, _EXTENDED_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _ICC, _PHOTOSHOP = b"ICC_PROFILE\0", b"Photoshop 3.0\0"
-_CLAIMS = {  # start of a segment that speaks of data behind the picture -> what a warning says
+_CLAIMS = {  # start of a segment about data behind the picture -> its name in warnings
     _EXTENDED_XMP: "extended XMP",
     b"MPF\0": "the list of further pictures (MPF)",
     b"urn:iso:std:iso:ts:21496:-1\0": "the gain map",
@@ -38,13 +39,13 @@ _CLAIMS = {  # start of a segment that speaks of data behind the picture -> what
 _STRUCTURE = (b"JFIF\0", b"JFXX\0", b"Adobe")
 _MAX_SEGMENT = 65_533
 _MAX_XMP, _MAX_ICC = _MAX_SEGMENT - len(_XMP) - 2, 255 * (_MAX_SEGMENT - 14)
-_MAX_SEGMENTS, _MAX_SCANS = 10_000, 100
+_MAX_SEGMENTS, _MAX_SCANS = 10_000, 50
 _BLOCK = 1 << 20
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def open_jpeg(stream: BinaryIO) -> Source:
-    """Read the header of a JPEG; of an MPO, the main picture is all there is.
+    """Read the header of a JPEG; of an MPO, only the main picture is read.
 
     Raises:
         PictureError: if it is of more than 8 bits, CMYK, or its segments are damaged.
@@ -82,7 +83,7 @@ class _File:
         self._stream = stream
         self._size = stream.seek(0, 2)
         self._segments: list[tuple[int, bytes]] = []
-        # What decoding needs; metadata would only be read, and judged, once more.
+        # The segments that decoding needs; Pillow would parse and check metadata once more.
         self.head = bytes([0xFF, _SOI])
         self._frame = 0
         position, total = 2, 0
@@ -164,16 +165,14 @@ class _File:
             PictureError: if they are damaged or cut short.
         """
         scans = self._end - self._scan_start
-        blocks, samples = self._blocks
-        if self._frame in _HUFFMAN and 8 * scans < blocks:  # a bit each is the least
+        if self._frame in _HUFFMAN and 8 * scans < self._blocks:  # a bit each is the least
             raise PictureError("cut short: it holds too little data for its pixels")
-        if scans > 16 * (samples + _BLOCK):
-            raise PictureError("damaged: it holds more data than its pixels can take")
         self._stream.seek(self._scan_start)
         file = self.head + self._stream.read(scans)
         pixels = _decoded(file)
-        # What is missing becomes gray. If the last pixel is, more data tells whether it was.
-        if (pixels[-1, -1] == 128).all():
+        # What is missing becomes gray, or less sharp in a progressive JPEG. Then more data
+        # tells whether something was missing: a whole picture ignores it.
+        if self._frame == _PROGRESSIVE or (pixels[-1, -1] == 128).all():
             longer = file[:-2] + bytes([0x5A]) * 512 + file[-2:]
             if not np.array_equal(pixels, _decoded(longer)):
                 raise PictureError("cut short: its pixels end early")
@@ -181,10 +180,12 @@ class _File:
 
     @cached_property
     def _end(self) -> int:
-        """Where the main picture ends."""
+        """The offset at which the main picture ends."""
         scans = 1
-        position = _next_marker(self._stream, self._scan_start)
+        position = _next_marker(self._stream, self._scan_start, self._most)
         for marker, start, _ in self._walk(position):
+            if start - self._scan_start > self._most:
+                raise PictureError("damaged: it holds more data than its pixels can take")
             if marker == _EOI:
                 return start
             if marker == _SOS:
@@ -199,7 +200,7 @@ class _File:
             self._stream.seek(position)
             start = self._stream.read(2)
             if start == b"\xff\xff":  # fill bytes
-                position = _next_marker(self._stream, position)
+                position = _next_marker(self._stream, position, self._size)
                 self._stream.seek(position)
                 start = self._stream.read(2)
             if len(start) < 2:
@@ -214,7 +215,7 @@ class _File:
             if length < 2 or end > self._size:
                 raise PictureError("cut short: the end of the JPEG is missing")
             yield marker, position + 4, length - 2
-            position = _next_marker(self._stream, end) if marker == _SOS else end
+            position = _next_marker(self._stream, end, self._most) if marker == _SOS else end
 
     def _read_frame(self, marker: int, content: bytes) -> None:
         precision, height, width, components = struct.unpack_from(">BHHB", content)
@@ -234,14 +235,15 @@ class _File:
             for across, down in factors
         ]
         self._frame = marker
-        self._blocks = sum(sizes), height * width * components
+        self._blocks = sum(sizes)
+        self._most = 16 * (height * width * components + _BLOCK)
 
 
-def _next_marker(stream: BinaryIO, position: int) -> int:
-    """Return where the next marker stands that is not part of entropy-coded data."""
+def _next_marker(stream: BinaryIO, position: int, most: int) -> int:
+    """Return where the next marker stands that is not part of `most` bytes of pixel data."""
     stream.seek(position)
-    last = b""
-    while block := stream.read(_BLOCK):
+    last, end = b"", position + most
+    while position < end and (block := stream.read(_BLOCK)):
         if match := _MARKER.search(last + block):
             return position + match.start() - len(last)
         position += len(block)

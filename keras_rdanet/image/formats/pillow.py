@@ -1,4 +1,4 @@
-"""What the formats that Pillow decodes have in common: pictures of 8 bits."""
+"""Helpers of the formats that Pillow decodes: pictures of 8 bits."""
 
 from collections.abc import Callable
 from typing import BinaryIO
@@ -38,7 +38,7 @@ def source(
         image: The image.
         metadata: Collects the metadata; without it, EXIF, ICC profile and XMP are those
             that Pillow has found.
-        remark: As in `Source`.
+        remark: Remark of the `Source`.
 
     Raises:
         PictureError: if its colours are neither gray nor RGB.

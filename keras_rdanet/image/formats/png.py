@@ -73,6 +73,7 @@ _MAX_WIDTH = 1 << 20  # of OpenCV
 _MAX_CHUNKS, _BYTES_PER_CHUNK = 100_000, 4096
 _MAX_RATIO = 1032  # of deflate
 _BAND = 1 << 20
+_PADDING = 1 << 12
 _FILTER_SUB = 1
 _ROWS = 64
 
@@ -122,7 +123,7 @@ def write_png(stream: BinaryIO, pixels: np.ndarray, metadata: Metadata, quality:
 
 @dataclass
 class _Chunks:
-    """What the chunks of a file hold, and where those of the pixels lie."""
+    """The content of the chunks of a file, and the places of the chunks with pixels."""
 
     found: dict[bytes, list[bytes]] = field(default_factory=dict)
     data: list[tuple[int, int]] = field(default_factory=list)
@@ -135,7 +136,7 @@ class _Chunks:
 
 @dataclass(frozen=True)
 class _Image:
-    """How pixels are stored."""
+    """The form in which pixels are stored."""
 
     chunks: _Chunks
     width: int
@@ -151,7 +152,7 @@ class _Image:
 
     @property
     def header(self) -> PictureHeader:
-        """What the pixels become."""
+        """The header of the decoded picture."""
         gray = self.color in (_GRAY, _GRAY_ALPHA)
         if self.color == _PALETTE:
             colors = self.palette()
@@ -199,7 +200,7 @@ def _read_chunks(stream: BinaryIO) -> _Chunks:
             raise PictureError("damaged: it does not begin with its header")
         chunks.found.setdefault(kind, []).append(content)
         if kind == b"IEND":
-            chunks.has_trailer = position < size
+            chunks.has_trailer = bool(stream.read(_PADDING).strip(b"\0\xff\r\n"))
             return chunks
     raise AssertionError
 

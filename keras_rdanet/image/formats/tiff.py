@@ -55,7 +55,7 @@ _FORMATS = {1: "uint", 2: "int", 3: "float", 5: "complex int", 6: "complex"}
 _NONE, _LZW, _DEFLATE, _OLD_DEFLATE, _PACKBITS = 1, 5, 8, 32946, 32773
 # The most bytes that a byte can stand for.
 _RATIOS = {_NONE: 1, _LZW: 4096, _DEFLATE: 1032, _OLD_DEFLATE: 1032, _PACKBITS: 64}
-_FAX_AND_JPEG = (2, 3, 4, 6, 7)  # what only Pillow takes, a whole picture at a time
+_FAX_AND_JPEG = (2, 3, 4, 6, 7)  # read by Pillow alone, a whole picture at a time
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
 _COLOR_NAMES = {4: "MASK", 5: "CMYK", 6: "YCbCr", 8: "CIELAB", 9: "ICCLAB", 32803: "a mosaic"}
 _REDUCED, _MASK = 1, 4
@@ -73,7 +73,7 @@ _STRUCTURE = {
     *(529, 530, 531, 532, _DEPTH),
 }
 _ELSEWHERE = {_ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT, _XMP, _PHOTOSHOP, _ICC}
-# What EXIF has in its first directory besides those.
+# Tags in the first directory of EXIF, besides those.
 _DESCRIPTIVE = {
     *(269, _DESCRIPTION, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, 36867),
     *(40091, 40092, 40093, 40094, 40095, 50341),
@@ -86,7 +86,7 @@ _NAMES = {
     33723: "IPTC",
     37724: "layers of Photoshop",
 }
-_UNWRITABLE = {37724, *range(50706, 52_600)}  # layers, and what makes a DNG of it
+_UNWRITABLE = {37724, *range(50706, 52_600)}  # layers, and the tags of a DNG
 
 _MAX_DIRECTORIES = 1000
 _MAX_SEGMENTS, _BYTES_PER_SEGMENT = 50_000, 1024
@@ -366,6 +366,8 @@ class _Segments:
         return self._stream.read(self._counts[index])
 
     def _unpack_with_libtiff(self, indices: range, packed: list[bytes]) -> Iterator[np.ndarray]:
+        if self._compression == _LZW and any(part.endswith(bytes(8)) for part in packed):
+            raise PictureError("cut short: a strip or tile does not end as LZW does")
         # The codecs of bytes do not care what the bytes mean, so Pillow's libtiff
         # gets segments of one height as the strips of a gray picture.
         start = 0

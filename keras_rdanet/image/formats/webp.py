@@ -76,7 +76,7 @@ def write_webp(stream: BinaryIO, pixels: np.ndarray, metadata: Metadata, quality
 
 @dataclass
 class _Chunks:
-    """What stands in the file: of chunks of pixels the start alone."""
+    """The chunks of a file; of chunks with pixels, only the start."""
 
     end: int
     chunks: dict[bytes, bytes] = field(default_factory=dict)

@@ -70,8 +70,8 @@ def test_by_default_all_files_are_made():
 @pytest.mark.parametrize(
     ("formats", "variants", "message"),
     [
-        (["onnx", "pdf"], None, "`formats` must be of saved_model, onnx, tflite; got 'pdf'"),
-        (None, ["int4"], "`variants` must be of fp32, .*; got 'int4'"),
+        (["onnx", "pdf"], None, "`formats` must be among saved_model, onnx, tflite; got 'pdf'"),
+        (None, ["int4"], "`variants` must be among fp32, .*; got 'int4'"),
         (["saved_model", "onnx"], ["int8"], "saved_model comes as fp32"),
     ],
 )

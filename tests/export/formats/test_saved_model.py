@@ -175,7 +175,7 @@ def test_only_a_saved_model_is_replaced(doubling, tmp_path):
     model, path, _ = doubling
     metadata = meta.from_json((path / "assets.extra" / meta.FILE_NAME).read_bytes())
     (tmp_path / "holiday").mkdir()
-    with pytest.raises(FileExistsError, match="holiday exists and is no SavedModel"):
+    with pytest.raises(FileExistsError, match="holiday exists and is not a SavedModel"):
         export_saved_model(model, tmp_path / "holiday", metadata)
     target = tmp_path / "model"
     target.mkdir()

@@ -299,6 +299,16 @@ def test_a_zeroed_tail_of_deflated_pixels_is_refused(path, layout, kept):
     assert "damaged" in refusal(path) or "cut short" in refusal(path)
 
 
+def test_a_zeroed_tail_of_lzw_is_refused(path):
+    Image.fromarray(random((37, 53, 3), "uint8")).save(path, compression="tiff_lzw")
+    data = bytearray(path.read_bytes())
+    page = tifffile.TiffFile(io.BytesIO(data)).pages.first
+    end = page.dataoffsets[0] + page.databytecounts[0]
+    data[end - 1000 : end] = bytes(1000)
+    path.write_bytes(data)
+    assert "cut short" in refusal(path)
+
+
 @pytest.mark.parametrize("change", [lambda c: c ^ 1, lambda c: 0])
 def test_the_checksum_of_a_deflated_strip_counts(path, change):
     data = written(np.zeros((16, 16, 3), np.uint8), compression="zlib")
