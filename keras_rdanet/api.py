@@ -349,6 +349,7 @@ def evaluate(
     tile: str | int | None = None,
     self_ensemble: bool = False,
     precision: str | None = None,
+    trust_model: bool = False,
     progress: bool = False,
     **options: Any,
 ) -> Result:
@@ -370,6 +371,8 @@ def evaluate(
             `"chop"` for the tiles of published scores.
         self_ensemble: Whether to average over the eight flips and turns.
         precision: `"float32"` or `"bfloat16"`, for a name; by default float32.
+        trust_model: Whether an exported file may hold any operation; otherwise
+            one that can do more than compute is refused.
         progress: Whether to show a bar.
         **options: Options of the task's protocol: `sigma`, in gray levels of
             0-255, and `mean` of Gaussian noise, `quality` of JPEG,
@@ -397,7 +400,9 @@ def evaluate(
     if target is not None and layout is not None:
         raise ValueError("Give either `target` or `layout`: both say where the pairs are.")
     channels = sources.folder(target or folder).headers(0)[-1].channels
-    function, details = scoring.open_identified(model, precision=precision, channels=channels)
+    function, details = scoring.open_identified(
+        model, precision=precision, channels=channels, trust=trust_model
+    )
     source: Source
     if layout is not None:
         source = sources.layout(layout, folder, split=split, scale=function.scale)

@@ -20,7 +20,7 @@ SOURCES = {  # folder -> package
 SCRIPTS = ("acceptance", "benchmarks", "examples", "tools")
 # Folders are in several places of the order where their modules are: the longest name counts.
 ORDER = [
-    {"files", "image", "ownership", "profiling", "progress"},
+    {"files", "hdf5", "image", "ownership", "profiling", "progress"},
     {"layers", "losses", "metrics", "keras_metrics", "weights.origin"}
     | {
         f"inference.{name}" for name in ("image_function", "tiling", "self_ensemble", "noise_level")

@@ -46,13 +46,12 @@ def read_state(path: str | Path) -> dict:
         OSError: if it cannot be read.
     """
     with _open(path) as file:
-        state = json.loads(file.metadata()["state"])
-        _check_state(state)
-        return state
+        return _state(file)
 
 
-def _check_state(state):
-    """Refuse values that no run can have written, before anything is computed with them."""
+def _state(file):
+    """The state, refused if it holds values that no run can have written."""
+    state = json.loads(file.metadata()["state"])
     kinds = {"step": int, "seconds": int | float, "history": list, "config": dict}
     for key, kind in kinds.items():
         if not isinstance(state[key], kind):
@@ -61,8 +60,10 @@ def _check_state(state):
         raise ValueError(f"`folders` is {state['folders']!r}")
     if state["step"] < 0 or not state["seconds"] >= 0:
         raise ValueError(f"step {state['step']} after {state['seconds']} s")
-    if not isinstance(state["best_psnr"], int | float | None):
-        raise ValueError(f"`best_psnr` is {state['best_psnr']!r}")
+    best = state["best_psnr"]
+    if not isinstance(best, int | float | None) or best != best:
+        raise ValueError(f"`best_psnr` is {best!r}")
+    return state
 
 
 def load_checkpoint(path: str | Path, model) -> dict:
@@ -75,6 +76,7 @@ def load_checkpoint(path: str | Path, model) -> dict:
     """
     variables = _variables(model)
     with _open(path) as file:
+        state = _state(file)
         stored = set(file.keys())
         if stored != set(variables):
             odd = sorted(stored ^ set(variables))
@@ -94,7 +96,7 @@ def load_checkpoint(path: str | Path, model) -> dict:
             raise ValueError(f"{len(odd)} variables are not finite, such as {odd[0]}")
         for name, variable in variables.items():
             variable.assign(arrays[name])
-        return json.loads(file.metadata()["state"])
+        return state
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from keras_rdanet.cli.options import TaskName
+from keras_rdanet.cli.options import TaskName, trust_model
 from keras_rdanet.cli.startup import quiet
 from keras_rdanet.tasks import registry
 
@@ -87,6 +87,7 @@ class _Tile(click.ParamType):
     type=click.Choice(["float32", "bfloat16"]),
     help="Precision of the computation; float32 by default.",
 )
+@trust_model
 @click.option("--limit", type=click.IntRange(min=1), help="Take only the first N images.")
 @click.option("--json", "json_file", type=FILE, help="Write protocol and all scores as JSON.")
 @click.option("--markdown", "markdown_file", type=FILE, help="Write tables as Markdown.")
@@ -104,6 +105,7 @@ def evaluate(
     self_ensemble,
     tile,
     precision,
+    trust_model,
     limit,
     json_file,
     markdown_file,
@@ -136,7 +138,9 @@ def evaluate(
     # The images decide between the gray and the RGB network of a family.
     channels = _source(data, pairs, layout, split, scale=None).headers(0)[-1].channels
     with quiet():
-        function, details = open_identified(model, precision=precision, channels=channels)
+        function, details = open_identified(
+            model, precision=precision, channels=channels, trust=trust_model
+        )
     source = _source(data, pairs, layout, split, function.scale)
     if layout:
         owner, published = registry.layout(layout)

@@ -4,6 +4,13 @@ import click
 
 from keras_rdanet.tasks import registry
 
+trust_model = click.option(
+    "--trust-model",
+    is_flag=True,
+    help="Open an exported file whatever operations it holds; only for files of people you trust, "
+    "as it is a program.",
+)
+
 
 class TaskName(click.Choice):
     """The identifier of a task; names of version 0.1.0 are understood, too."""

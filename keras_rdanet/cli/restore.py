@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from keras_rdanet.cli.options import trust_model
 from keras_rdanet.cli.startup import quiet
 from keras_rdanet.files import one_line
 
@@ -65,6 +66,7 @@ class _Tile(click.ParamType):
     show_default=True,
     help="auto: bfloat16 for 8-bit pictures if the processor has it.",
 )
+@trust_model
 @click.option(
     "--compare",
     type=click.Path(path_type=Path),
@@ -109,6 +111,7 @@ def restore(
     self_ensemble,
     tile,
     precision,
+    trust_model,
     compare,
     mosaic,
     sigma_estimate,
@@ -165,6 +168,7 @@ def restore(
                 strength=strength,
                 self_ensemble=self_ensemble,
                 mosaic=mosaic,
+                trust_model=trust_model,
             )
             restorer.function_for(channels, dtype)
         return restorer

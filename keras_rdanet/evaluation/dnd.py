@@ -1,12 +1,14 @@
 """The Darmstadt Noise Dataset: its MATLAB files, and what its server takes."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from keras_rdanet.files import replacing
+from keras_rdanet.files import open_regular, reading, replacing
+from keras_rdanet.hdf5 import contained
 
 # Version of the submission's format.
 EVAL_VERSION = "1.0"
@@ -78,7 +80,7 @@ def read_boxes(path: str | Path) -> list[np.ndarray]:
         try:
             references = file["info"]["boundingboxes"][0]
             return [np.rint(np.array(file[one]).T).astype(int) for one in references]
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ValueError(f"{path} has no info/boundingboxes, as DND's info.mat has.") from error
 
 
@@ -96,7 +98,7 @@ def read_crops(path: str | Path, corners: np.ndarray) -> list[np.ndarray]:
         ValueError: if this is no image of DND, or the crops do not lie inside.
         OSError: if it cannot be read.
     """
-    with _opened(path) as file:
+    with _opened(path) as file, reading(path, "an image of DND"):
         if "InoisySRGB" not in file or file["InoisySRGB"].shape[0] != 3:
             raise ValueError(f"{path} has no InoisySRGB in three colours, as images of DND have.")
         stored = file["InoisySRGB"]  # MATLAB's order: colour, column, row
@@ -109,13 +111,13 @@ def read_crops(path: str | Path, corners: np.ndarray) -> list[np.ndarray]:
         return crops
 
 
+@contextlib.contextmanager
 def _opened(path):
     """An HDF5 file, which MATLAB's version 7.3 is, opened to be read."""
     import h5py
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} is not a MATLAB file of version 7.3: {error}") from error
+    with open_regular(path) as stream, contextlib.ExitStack() as stack:
+        with reading(path, "a MATLAB file of version 7.3"):
+            file = stack.enter_context(h5py.File(stream))
+            contained(file, path)
+        yield file

@@ -100,19 +100,23 @@ class Result:
 
 
 def open_identified(
-    model: Any, *, precision: str | None = None, channels: int | None = None
+    model: Any,
+    *,
+    precision: str | None = None,
+    channels: int | None = None,
+    trust: bool = False,
 ) -> tuple[ImageFunction, dict]:
     """Open a model under the name that reports should have.
 
     Args:
-        model, precision, channels: Arguments of `inference.open.open_model`.
+        model, precision, channels, trust: Arguments of `inference.open.open_model`.
 
     Returns:
         The function, called by the full name of its weights or the name of
         its file, and details for `evaluate`: the SHA-256 of the weights, and
         which output is scored.
     """
-    function = open_model(model, precision=precision, channels=channels)
+    function = open_model(model, precision=precision, channels=channels, trust=trust)
     origin = function.origin or Origin(function.name)
     name = function.name
     if isinstance(model, str | Path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from keras_rdanet.files import replacing
+from keras_rdanet.files import open_regular, replacing
 from keras_rdanet.image.io import PictureHeader, to_float, to_samples
 
 
@@ -77,7 +77,7 @@ def read_blocks(path: str | Path) -> np.ndarray:
         from scipy.io import loadmat
     except ModuleNotFoundError as error:
         raise ImportError("MATLAB files need SciPy; pip install 'keras-rdanet[train]'.") from error
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         try:
             variables = loadmat(file)
         except Exception as error:  # of several kinds, for what is no such file

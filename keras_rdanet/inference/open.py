@@ -11,7 +11,11 @@ SAVED_MODEL = "SavedModel folders"
 
 
 def open_model(
-    model: Any, *, precision: str | None = None, channels: int | None = None
+    model: Any,
+    *,
+    precision: str | None = None,
+    channels: int | None = None,
+    trust: bool = False,
 ) -> ImageFunction:
     """Open a model as a function from images to images.
 
@@ -23,10 +27,13 @@ def open_model(
         precision: `"float32"` or `"bfloat16"`; `None` for float32, or what an
             export, or a model or function that is open already, computes in.
         channels: `1` or `3`, to choose from a family.
+        trust: Whether an exported file may hold any operation; otherwise one
+            that can do more than compute is refused, see `runtimes.trust`.
 
     Raises:
         ValueError: if the name or the kind of file is unknown, the precision
-            is not available, or a family comes without `channels`.
+            is not available, a family comes without `channels`, or an exported
+            file is not trusted and can do more than compute.
         TypeError: if `model` is none of these.
         OSError: if the file cannot be read.
     """
@@ -40,7 +47,9 @@ def open_model(
             )
         return model
     if is_file(model):
-        return OPENERS[_kind(Path(model))](Path(model), precision)
+        opener = OPENERS[_kind(Path(model))]
+        options = {"trust": True} if trust and opener is not _open_weights else {}
+        return opener(Path(model), precision, **options)
     members = family_members(model)
     if members is not None:
         if channels not in (1, 3):
@@ -122,22 +131,22 @@ def _open_weights(path: Path, precision: str | None) -> ImageFunction:
     return _networks().image_function(path, precision)
 
 
-def _open_tflite(path: Path, precision: str | None) -> ImageFunction:
+def _open_tflite(path: Path, precision: str | None, trust: bool = False) -> ImageFunction:
     from keras_rdanet.runtimes import litert
 
-    return litert.open_file(path, precision)
+    return litert.open_file(path, precision, trust=trust)
 
 
-def _open_onnx(path: Path, precision: str | None) -> ImageFunction:
+def _open_onnx(path: Path, precision: str | None, trust: bool = False) -> ImageFunction:
     from keras_rdanet.runtimes import onnx
 
-    return onnx.open_file(path, precision)
+    return onnx.open_file(path, precision, trust=trust)
 
 
-def _open_saved_model(path: Path, precision: str | None) -> ImageFunction:
+def _open_saved_model(path: Path, precision: str | None, trust: bool = False) -> ImageFunction:
     from keras_rdanet.runtimes import saved_model
 
-    return saved_model.open_file(path, precision)
+    return saved_model.open_file(path, precision, trust=trust)
 
 
 def _networks():
@@ -152,8 +161,9 @@ def _networks():
     return registry
 
 
-# Kind of file -> its opener, a function of the path and the precision, which may be None.
-OPENERS: dict[str, Callable[[Path, str | None], ImageFunction]] = {
+# Kind of file -> its opener, a function of the path and the precision, which may be None; openers
+# of exported files also take `trust`.
+OPENERS: dict[str, Callable[..., ImageFunction]] = {
     ".safetensors": _open_weights,
     ".keras": _open_weights,
     ".tflite": _open_tflite,

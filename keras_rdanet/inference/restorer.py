@@ -61,9 +61,12 @@ class Restorer:
         mosaic: Pattern of the first two rows and columns of a Bayer mosaic, `"rggb"` or another of
             `mosaic.PATTERNS`. Gray pictures are then mosaics, RGB pictures are used at the
             recorded samples only, and all results are RGB. `None` for other pictures.
+        trust_model: Whether an exported file may hold any operation. Otherwise one that can do
+            more than compute is refused, because it could read and write files.
 
     Raises:
-        ValueError: if an option or the name of the model is unknown.
+        ValueError: if an option or the name of the model is unknown, or its
+            file is refused.
         OSError: if the file of the model cannot be read.
     """
 
@@ -76,6 +79,7 @@ class Restorer:
         strength: float = 1.0,
         self_ensemble: bool = False,
         mosaic: str | None = None,
+        trust_model: bool = False,
     ):
         if precision not in PRECISIONS:
             raise ValueError(f"`precision` must be one of {PRECISIONS}, got {precision!r}.")
@@ -101,6 +105,7 @@ class Restorer:
         self.strength = strength
         self.self_ensemble = self_ensemble
         self.mosaic = mosaic
+        self.trust_model = trust_model
         self._opened: dict[tuple[str, str], ImageFunction] = {}
         self._opening = threading.Lock()
         self._computing = threading.Lock()
@@ -256,7 +261,7 @@ class Restorer:
         with self._opening:
             key = (str(name), precision)
             if key not in self._opened:
-                self._opened[key] = open_model(name, precision=precision)
+                self._opened[key] = open_model(name, precision=precision, trust=self.trust_model)
             return self._opened[key]
 
     def _restore(self, samples, on_tile=None, function=None):

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import json
 import warnings
 import zipfile
@@ -11,9 +12,11 @@ from pathlib import Path
 
 import keras
 
-from keras_rdanet.files import file_sha256
+from keras_rdanet.files import file_sha256, open_regular, reading
+from keras_rdanet.hdf5 import contained
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.models.base import RestorationModel
+from keras_rdanet.models.limit import made_of
 from keras_rdanet.weights import catalogue, store
 from keras_rdanet.weights.origin import Origin
 
@@ -121,14 +124,22 @@ def load(name: str | Path, *, precision: str | None = "float32") -> RestorationM
     if str(name).endswith(".keras"):
         return _load_keras(Path(name), precision)
     if str(name).endswith(".safetensors"):
-        origin = catalogue.origin_of(name)
-        model = build(origin.preset, precision=precision, **origin.overrides)
-        store.load_weights(model, name)
-        model.origin = origin
-        return model
+        return _load_safetensors(Path(name), precision)
     entry = catalogue.resolve(str(name))
     model = build(entry.preset, precision=precision, **entry.overrides)
     catalogue.load_weights(model, entry)
+    return model
+
+
+def _load_safetensors(path: Path, precision: str | None) -> RestorationModel:
+    """The network of a weights file, which is no larger than the arrays in it."""
+    shapes = store.shapes(path).values()
+    origin = catalogue.origin_of(path)
+    with reading(path, "a weights file of this version"):
+        with made_of(shapes, path):
+            model = build(origin.preset, precision=precision, **origin.overrides)
+        store.load_weights(model, path)
+    model.origin = origin
     return model
 
 
@@ -136,34 +147,42 @@ def _load_keras(path: Path, precision: str | None) -> RestorationModel:
     """A network of ours from a `.keras` file, of which only arguments and arrays are used."""
     made_by, arguments = _read_config(path)
     origin = arguments.pop("origin", None) or _closest_preset(made_by, arguments)
-    with _policy(precision):
-        try:
+    with _policy(precision), reading(path, "a .keras file of this version"):
+        with made_of(_weight_shapes(path), path):
             model = made_by(**arguments)
-            with warnings.catch_warnings():
-                # Keras only warns of layers that it has no weights for.
-                warnings.simplefilter("error", UserWarning)
-                model.load_weights(path)
-        except (TypeError, ValueError, LookupError, UserWarning) as error:
-            raise ValueError(f"{path} is damaged or of another version: {error}") from error
-    known = {field.name for field in fields(Origin)}
-    facts = {key: value for key, value in origin.items() if key in known}
-    model.origin = Origin(**{**facts, "weights": path.name, "sha256": file_sha256(path)})
+        with warnings.catch_warnings():
+            # Keras only warns of layers that it has no weights for.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+        store.check_finite({weight.path: weight.numpy() for weight in model.weights}, path)
+        known = {field.name for field in fields(Origin)}
+        facts = {key: value for key, value in origin.items() if key in known}
+        model.origin = Origin(**{**facts, "weights": path.name, "sha256": file_sha256(path)})
     return model
+
+
+def _weight_shapes(path: Path) -> list[tuple[int, ...]]:
+    """The shapes of the weights in a `.keras` file, which are neither elsewhere nor holes."""
+    import h5py
+
+    store.check_solid(path)
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        content = archive.open("model.weights.h5").read(path.stat().st_size)
+        with h5py.File(io.BytesIO(content)) as weights:
+            return contained(weights, path)
 
 
 def _read_config(path: Path) -> tuple[type[RestorationModel], dict]:
     """The class and the arguments of the network in a `.keras` file."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
-            config = json.loads(file.read(store.MAX_HEADER_BYTES))
+    with reading(path, "a .keras file"):
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            config = json.loads(archive.open("config.json").read(store.MAX_HEADER_BYTES))
         package, _, class_name = config["registered_name"].partition(">")
         arguments = dict(config["config"])
-    except (zipfile.BadZipFile, LookupError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or no .keras file.") from error
     classes = {network(name).__name__: network(name) for name in PRESETS}
     if package != "keras_rdanet" or class_name not in classes:
         raise ValueError(
-            f"{path} holds a {class_name or package}, not one of our networks "
+            f"{path} holds a {(class_name or package)[:200]}, not one of our networks "
             f"({', '.join(classes)}); open it with `keras.saving.load_model`."
         )
     for own in ("trainable", "dtype"):  # settings of this process, not of the file
@@ -173,8 +192,10 @@ def _read_config(path: Path) -> tuple[type[RestorationModel], dict]:
     if unknown := sorted(arguments.keys() - known):
         raise ValueError(f"{path} is damaged or of another version: {class_name} has no {unknown}.")
     origin = arguments.get("origin")
-    store.check_overrides({k: v for k, v in arguments.items() if k != "origin"}, path)
-    if origin is not None and not (isinstance(origin, dict) and origin.get("preset") in PRESETS):
+    with reading(path, "a .keras file"):
+        store.check_overrides({k: v for k, v in arguments.items() if k != "origin"}, path)
+    preset = origin.get("preset") if isinstance(origin, dict) else None
+    if origin is not None and not (isinstance(preset, str) and preset in PRESETS):
         raise ValueError(f"{path} is damaged: it does not name one of our presets.")
     return made_by, arguments
 

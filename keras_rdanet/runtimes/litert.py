@@ -9,10 +9,15 @@ from keras_rdanet.image.io import to_float, to_samples
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.profiling import usable_cores
 from keras_rdanet.runtimes import metadata as meta
+from keras_rdanet.runtimes.trust import check_tflite
 
 
 def open_file(
-    path: str | Path, precision: str | None = None, *, threads: int | None = None
+    path: str | Path,
+    precision: str | None = None,
+    *,
+    threads: int | None = None,
+    trust: bool = False,
 ) -> ImageFunction:
     """Open a `.tflite` file that keras-rdanet wrote; needs neither Keras nor TensorFlow.
 
@@ -23,10 +28,11 @@ def open_file(
         path: The file.
         precision: Precision that the file must compute in; `None` for any.
         threads: Number of threads of the interpreter; by default all usable cores.
+        trust: Whether to open it without looking through its operations first.
 
     Raises:
         ValueError: if the file is damaged or was not written by keras-rdanet,
-            or another precision is asked for.
+            another precision is asked for, or `trust.check_tflite` refuses it.
         ImportError: if LiteRT is not installed.
         OSError: if it cannot be read.
     """
@@ -40,13 +46,13 @@ def open_file(
     content = read_bytes(path)
     with reading(path, "a TFLite file of this version"):
         metadata = meta.from_json(_text(content, path))
-    try:
+    if not trust:
+        check_tflite(content, path)
+    with reading(path, "a TFLite file that this LiteRT can run"):
         interpreter = Interpreter(model_content=content, num_threads=threads or usable_cores())
         interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged, or this LiteRT cannot run it: {error}") from error
-    source = interpreter.get_input_details()[0]
-    made = interpreter.get_output_details()[0]["index"]
+        source = interpreter.get_input_details()[0]
+        made = interpreter.get_output_details()[0]["index"]
 
     def restore_one(image):
         if tuple(interpreter.get_input_details()[0]["shape"]) != image.shape:

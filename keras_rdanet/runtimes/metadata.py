@@ -38,6 +38,13 @@ VARIANTS = {
     "int16x8": "int16x8",
 }
 
+# Of a tile, in pixels.
+MAX_SIDE = 2**14
+# Small pictures are padded to such a size, so it must not ask for much memory.
+MAX_PADDING = 2**10
+
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+
 
 def _known_task(task: Any) -> Any:
     """The identifier of a task, also for a name of version 0.1.0; `None` for unknown ones."""
@@ -79,16 +86,16 @@ class ExportMetadata:
     task: Annotated[str | None, BeforeValidator(_known_task)]
     license: Annotated[str | None, Field(validation_alias=AliasChoices("license", "terms"))]
     channels: Literal[1, 3]
-    scale: int
+    scale: Annotated[int, Field(ge=1, le=16)]
     support: Literal["local", "global_pool", "nonlocal"]
-    radius: int | None
-    multiple: int
-    min_size: int
-    tile_shape: tuple[int, int] | None
-    bytes_per_pixel: int | None
+    radius: Annotated[int, Field(ge=0, le=MAX_SIDE)] | None
+    multiple: Annotated[int, Field(ge=1, le=MAX_PADDING)]
+    min_size: Annotated[int, Field(ge=1, le=MAX_PADDING)]
+    tile_shape: tuple[Side, Side] | None
+    bytes_per_pixel: Annotated[int, Field(ge=1, le=2**24)] | None
     variant: Annotated[str, AfterValidator(_check_variant)]
     version: str
-    fine_tuned: int = 0
+    fine_tuned: Annotated[int, Field(ge=0)] = 0
 
     @property
     def name(self) -> str:

@@ -8,10 +8,15 @@ from keras_rdanet.files import read_bytes, reading
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.profiling import usable_cores
 from keras_rdanet.runtimes import metadata as meta
+from keras_rdanet.runtimes.trust import check_onnx
 
 
 def open_file(
-    path: str | Path, precision: str | None = None, *, threads: int | None = None
+    path: str | Path,
+    precision: str | None = None,
+    *,
+    threads: int | None = None,
+    trust: bool = False,
 ) -> ImageFunction:
     """Open an `.onnx` file that keras-rdanet wrote; needs neither Keras nor TensorFlow.
 
@@ -19,11 +24,12 @@ def open_file(
         path: The file.
         precision: Precision that the file must compute in; `None` for any.
         threads: Number of threads of the session; by default all usable cores.
+        trust: Whether to open it without looking through its operations first.
 
     Raises:
         ValueError: if the file is damaged or was not written by keras-rdanet,
-            or another precision is asked for.
-        ImportError: if ONNX Runtime is not installed.
+            another precision is asked for, or `trust.check_onnx` refuses it.
+        ImportError: if ONNX Runtime, or onnx for the check, is not installed.
         OSError: if it cannot be read.
     """
     try:
@@ -34,11 +40,10 @@ def open_file(
         ) from error
     path = Path(path)
     content = read_bytes(path)
-    try:
+    if not trust:
+        check_onnx(content, path)
+    with reading(path, "an ONNX file that ONNX Runtime can run here"):
         session = open_session(content, threads)
-    except Exception as error:  # its kinds of errors have no common base
-        raise ValueError(f"{path} is damaged or no ONNX file that can be run here.") from error
-    with reading(path, "an ONNX file"):
         texts = session.get_modelmeta().custom_metadata_map
     if meta.FILE_NAME not in texts:
         raise ValueError(
@@ -69,4 +74,9 @@ def open_session(content: bytes, threads: int | None = None):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        content,
+        options,
+        providers=["CPUExecutionProvider"],
+        enable_fallback=0,  # to the same provider, with a banner on stdout
+    )

@@ -5,19 +5,23 @@ from pathlib import Path
 from keras_rdanet.files import read_bytes, reading
 from keras_rdanet.inference.image_function import ImageFunction
 from keras_rdanet.runtimes import metadata as meta
+from keras_rdanet.runtimes.trust import check_saved_model
 
 
-def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
+def open_file(
+    path: str | Path, precision: str | None = None, *, trust: bool = False
+) -> ImageFunction:
     """Open a SavedModel that `export_saved_model` wrote; needs TensorFlow, not Keras.
 
     Args:
         path: The folder.
         precision: Precision of the computation, `"float32"`; `None` means the
             same.
+        trust: Whether to open it without looking through its operations first.
 
     Raises:
-        ValueError: if the folder does not say which network it is, or
-            another precision is asked for.
+        ValueError: if the folder does not say which network it is,
+            another precision is asked for, or `trust.check_saved_model` refuses it.
         ImportError: if TensorFlow is not installed.
         OSError: if it cannot be read.
     """
@@ -29,6 +33,8 @@ def open_file(path: str | Path, precision: str | None = None) -> ImageFunction:
         raise ImportError(
             "SavedModels need TensorFlow; pip install 'keras-rdanet[train]'."
         ) from error
+    if not trust:
+        check_saved_model(path)
     with reading(path, "a SavedModel"):
         loaded = tf.saved_model.load(str(path))
 

@@ -7,9 +7,9 @@ from the training config and the output of `keras-rdanet evaluate`.
 import json
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from keras_rdanet.files import file_sha256, write_text
+from keras_rdanet.files import file_sha256, read_json, reading, write_text
 from keras_rdanet.weights import store
 from keras_rdanet.weights.origin import Origin
 
@@ -88,9 +88,17 @@ def list_models(folder: Path = FOLDER) -> list[Entry]:
 
     Args:
         folder: Folder of `catalogue.json` and `files`.
+
+    Raises:
+        ValueError: if the catalogue is damaged.
+        OSError: if it cannot be read.
     """
-    listed = json.loads((folder / "catalogue.json").read_text(encoding="utf-8"))["weights"]
-    return [Entry(**{**_current(fields), "scores": tuple(fields["scores"])}) for fields in listed]
+    file = folder / "catalogue.json"
+    with reading(file, "a catalogue of this version"):
+        listed = read_json(file)["weights"]
+        return [
+            Entry(**{**_current(fields), "scores": tuple(fields["scores"])}) for fields in listed
+        ]
 
 
 def _current(fields: dict) -> dict:
@@ -123,7 +131,14 @@ def find(name: str, folder: Path = FOLDER) -> Entry | None:
 
 
 def path(entry: Entry, folder: Path = FOLDER) -> Path:
-    """The path of the weights file of an entry."""
+    """The path of the weights file of an entry.
+
+    Raises:
+        ValueError: if that would be outside the folder `files`.
+    """
+    plain = PurePosixPath(entry.file).name == PureWindowsPath(entry.file).name == entry.file
+    if not plain or ":" in entry.file or not entry.file.endswith(".safetensors"):
+        raise ValueError(f"The catalogue names {entry.file!r}, which is not a file in its folder.")
     return folder / "files" / entry.file
 
 

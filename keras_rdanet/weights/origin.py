@@ -1,7 +1,7 @@
 """What a model is: its network, where its weights came from and what they are for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -22,6 +22,9 @@ class Origin:
         description: Description of the weights in words.
         license: Conditions under which the weights may be used.
         training_data: The images that the weights were trained on, in words.
+
+    Raises:
+        ValueError: if something is of another type, as it may be in a damaged file.
     """
 
     preset: str
@@ -32,6 +35,16 @@ class Origin:
     description: str | None = None
     license: str | None = None
     training_data: str | None = None
+
+    def __post_init__(self):
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name == "overrides":
+                fits = isinstance(value, Mapping)
+            else:
+                fits = isinstance(value, str) or (value is None and one.name != "preset")
+            if not fits:
+                raise ValueError(f"`{one.name}` of a model cannot be {value!r:.200}")
 
     @property
     def name(self) -> str:

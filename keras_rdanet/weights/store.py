@@ -5,6 +5,8 @@ own presets, never from anything else in the file.
 """
 
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -21,7 +23,7 @@ DTYPES = {"float32": np.float32, "float16": np.float16}
 # The header of our largest network takes 50 kB; a length beyond this is an
 # attempt to exhaust memory, or another kind of file.
 MAX_HEADER_BYTES = 2**20
-# A network is built before its shapes can be compared, so a file must not ask for a huge one.
+# No preset has more of anything.
 MAX_OVERRIDE = 512
 
 # What version 0.1.0 wrote as the task of the weights that ship.
@@ -31,6 +33,8 @@ _TASKS_IN_PROSE = {
     "JPEG artefacts, quality 10-40": "jpeg",
 }
 _NAMES = {"F32": "float32", "F16": "float16"}  # safetensors' names of the dtypes
+# A file with holes takes more memory than disk; compressing file systems save less on weights.
+_MAX_HOLES = 4
 
 
 def save_weights(model, path, *, metadata: Mapping | None = None, dtype: str = "float32") -> None:
@@ -88,12 +92,10 @@ def load_weights(model, path, *, sha256: str | None = None) -> None:
         OSError: if the file cannot be read.
     """
     variables = variables_by_path(model)
-    tensors = read_tensors(path, sha256=sha256)
-    check_fit(
-        {name: tuple(v.shape) for name, v in variables.items()},
-        {name: array.shape for name, array in tensors.items()},
-        source=path,
-    )
+    _check_hash(path, sha256)
+    expected = {name: tuple(v.shape) for name, v in variables.items()}
+    check_fit(expected, shapes(path), source=path)
+    tensors = read_tensors(path)
     for name, variable in variables.items():
         variable.assign(tensors[name])
 
@@ -111,7 +113,7 @@ def write_tensors(
             name: np.ascontiguousarray(array, dtype=DTYPES[dtype])
             for name, array in tensors.items()
         }
-    _check_finite(stored, f"the weights to be written as {dtype}")
+    check_finite(stored, f"the weights to be written as {dtype}")
     check_overrides(metadata.get("overrides", {}), path)
     created = {name: version(name) for name in ("keras-rdanet", "keras", "numpy", "safetensors")}
     header = {
@@ -138,11 +140,7 @@ def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
     import safetensors.numpy
 
     path = Path(path)
-    if sha256 is not None and (found := file_sha256(path)) != sha256:
-        raise ValueError(
-            f"{path} is damaged or not the file it should be: its SHA-256 is {found}, "
-            f"expected {sha256}. Install the package again."
-        )
+    _check_hash(path, sha256)
     kinds = {entry["dtype"] for entry in _header(path)[0].values()}
     if not kinds <= set(_NAMES):
         raise ValueError(
@@ -151,8 +149,16 @@ def read_tensors(path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
     with reading(path, "a whole .safetensors file"):
         stored = safetensors.numpy.load(read_bytes(path))
         tensors = {name: array.astype(np.float32) for name, array in stored.items()}
-    _check_finite(tensors, path)
+    check_finite(tensors, path)
     return tensors
+
+
+def _check_hash(path, sha256: str | None) -> None:
+    if sha256 is not None and (found := file_sha256(path)) != sha256:
+        raise ValueError(
+            f"{path} is damaged or not the file it should be: its SHA-256 is {found}, "
+            f"expected {sha256}. Install the package again."
+        )
 
 
 def read_metadata(path) -> dict:
@@ -168,7 +174,11 @@ def read_metadata(path) -> dict:
             a number beyond `MAX_OVERRIDE`.
         OSError: if it cannot be read.
     """
-    described = _header(path)[1]
+    with reading(path, "a weights file of this version"):
+        return _described(_header(path)[1], path)
+
+
+def _described(described: Mapping[str, str], path) -> dict:
     try:
         metadata = json.loads(described[METADATA_KEY])
         written_here = (
@@ -201,7 +211,12 @@ def told_apart(task: str | None, description: str | None = None) -> dict[str, st
 
 
 def shapes(path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays in a `.safetensors` file, from its header."""
+    """Names and shapes of the arrays in a `.safetensors` file, from its header.
+
+    Raises:
+        ValueError: if this is no such file, or its arrays do not fill it exactly.
+        OSError: if it cannot be read.
+    """
     return {name: tuple(entry["shape"]) for name, entry in _header(path)[0].items()}
 
 
@@ -241,13 +256,44 @@ def _header(path):
     path = Path(path)
     with reading(path, "a .safetensors file"), open_regular(path) as file:
         length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
+        size = path.stat().st_size
+        if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
             raise ValueError(f"{path} is not a .safetensors file: its header would be {length} B.")
         entries = json.loads(file.read(length))
         metadata = entries.pop("__metadata__", {})
-        for entry in entries.values():
-            entry["dtype"], [int(size) for size in entry["shape"]]
+        _check_layout(entries, size - 8 - length)
+        check_solid(path)
     return entries, metadata
+
+
+def _check_layout(entries: Mapping[str, dict], size: int) -> None:
+    """Refuse arrays that do not lie one behind the other, from the first byte to the last."""
+    place = 0
+    for entry in sorted(entries.values(), key=lambda entry: entry["data_offsets"]):
+        begin, end = entry["data_offsets"]
+        dtype = _NAMES.get(entry["dtype"])
+        width = np.dtype(dtype).itemsize if dtype else None
+        numbers = math.prod(entry["shape"])
+        if min(entry["shape"], default=0) < 0 or begin != place or end < begin:
+            raise ValueError("its arrays overlap or leave gaps")
+        if width is not None and end - begin != numbers * width:
+            raise ValueError(f"an array of the shape {entry['shape']} has {end - begin} B")
+        place = end
+    if place != size:
+        raise ValueError(f"its arrays take {place} B and it has {size} B for them")
+
+
+def check_solid(path: str | Path) -> None:
+    """Refuse a file that is mostly holes, which would take memory that it does not take on disk.
+
+    Raises:
+        ValueError: if it is.
+        OSError: if it cannot be read.
+    """
+    status = os.stat(path)
+    stored = 512 * getattr(status, "st_blocks", 0)  # 0 where that is not known
+    if stored and status.st_size > _MAX_HOLES * stored:
+        raise ValueError(f"{path} is damaged: only {stored} of its {status.st_size} B are stored.")
 
 
 def check_overrides(overrides: Mapping, path) -> None:
@@ -262,12 +308,17 @@ def check_overrides(overrides: Mapping, path) -> None:
             number = isinstance(item, int | float)
             if not (isinstance(item, str) or (number and abs(item) <= MAX_OVERRIDE)):
                 raise ValueError(
-                    f"{path}: the override {name} = {value!r} is not text or a number up to "
-                    f"{MAX_OVERRIDE}."
+                    f"{path}: the override {name[:200]} = {repr(value)[:200]} is not text or a "
+                    f"number up to {MAX_OVERRIDE}."
                 )
 
 
-def _check_finite(tensors, source):
+def check_finite(tensors: Mapping[str, np.ndarray], source) -> None:
+    """Refuse arrays with values that are not finite.
+
+    Raises:
+        ValueError: naming those arrays.
+    """
     bad = sorted(name for name, array in tensors.items() if not np.isfinite(array).all())
     if bad:
         raise ValueError(f"Not finite in {source}: {', '.join(bad)}.")

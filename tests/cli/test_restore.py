@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tifffile
 from PIL import Image, ImageCms
@@ -381,3 +382,19 @@ def test_a_real_network_in_a_fresh_process_says_nothing_on_stderr(tmp_path):
     expected = model.image_function()(picture.samples[None] / np.float32(65535))[0]
     restored = read_picture(tmp_path / "out.tif").samples
     np.testing.assert_allclose(restored, np.clip(expected, 0, 1) * 65535, atol=2)
+
+
+def test_a_model_file_that_can_do_more_than_compute_needs_trust(run, tmp_path):
+    save("in.png", 8, 8, 1)
+    node = onnx.helper.make_node("Exec", ["degraded"], ["restored"], domain="mine")
+    graph = onnx.helper.make_graph([node], "graph", [], [])
+    proto = onnx.helper.make_model(graph)
+    Path("own.onnx").write_bytes(proto.SerializeToString())
+    code, _, err = run("in.png", "out.png", "--model", "own.onnx", model=None)
+    assert (code, len(err)) == (1, 1)
+    assert "own.onnx is not opened, because it holds the operation mine.Exec" in err[0]
+    assert "--trust-model" in err[0]
+    code, _, err = run("in.png", "out.png", "--model", "own.onnx", "--trust-model", model=None)
+    assert (code, len(err)) == (1, 1)  # now it is looked at by ONNX Runtime
+    assert "own.onnx is damaged or not an ONNX file" in err[0]
+    assert not Path("out.png").exists()

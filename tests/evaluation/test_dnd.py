@@ -53,7 +53,7 @@ def test_boxes_are_whole_numbers_from_1(dnd):
 
 def test_what_is_not_dnd_is_one_clear_error(dnd, tmp_path):
     folder, _ = dnd
-    with pytest.raises(OSError, match=r"there is no file .*info.mat"):
+    with pytest.raises(FileNotFoundError, match=r"info\.mat"):
         write_submission(np.copy, tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").touch()
@@ -68,9 +68,20 @@ def test_what_is_not_dnd_is_one_clear_error(dnd, tmp_path):
     with pytest.raises(ValueError, match="has no InoisySRGB"):
         write_submission(np.copy, folder, tmp_path / "out")
     (folder / "info.mat").write_text("text")
-    with pytest.raises(ValueError, match=r"info.mat is not a MATLAB file of version 7.3"):
+    with pytest.raises(
+        ValueError, match=r"info.mat is damaged or not a MATLAB file of version 7.3"
+    ):
         write_submission(np.copy, folder, tmp_path / "out")
     with h5py.File(folder / "info.mat", "w") as file:
         file["info"] = np.zeros(3)
     with pytest.raises(ValueError, match="has no info/boundingboxes"):
+        write_submission(np.copy, folder, tmp_path / "out")
+
+
+def test_an_image_that_is_stored_in_another_file_is_not_read(dnd, tmp_path):
+    folder, _ = dnd
+    with h5py.File(folder / "images_srgb" / "0001.mat", "w") as file:
+        storage = [(str(folder / "info.mat"), 0, 3 * 9 * 8)]
+        file.create_dataset("InoisySRGB", (3, 9, 8), np.uint8, external=storage)
+    with pytest.raises(ValueError, match=r"0001\.mat keeps /InoisySRGB in another file"):
         write_submission(np.copy, folder, tmp_path / "out")

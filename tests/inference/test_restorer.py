@@ -406,7 +406,7 @@ def opened(monkeypatch):
     """Names instead of networks: what `open_model` is asked for, and a stand-in that scales."""
     asked = []
 
-    def open_by_name(name, precision):
+    def open_by_name(name, precision, trust):
         asked.append((name, precision))
         channels = 1 if "gray" in name else 3
         factor = np.float32("nan") if precision == "bfloat16" and "frail" in name else 1

@@ -1,9 +1,11 @@
 import importlib
+import io
 import json
 import subprocess
 import sys
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -185,9 +187,18 @@ def with_config(path, change):
         (lambda c: c["config"].update(filters=10**6), "filters = 1000000"),
         (lambda c: c["config"].update(filters={"class_name": "__lambda__"}), "override filters"),
         (lambda c: c["config"].update(depth=3), "damaged or of another version"),
-        (lambda c: c["config"].update(filters=9), "damaged or of another version"),
+        (lambda c: c["config"].update(filters=9), "does not fit the network that it asks for"),
+        (lambda c: c["config"].update(filters=512), "does not fit the network that it asks for"),
+        (lambda c: c["config"].update(initialization={"module": "os"}), "override initialization"),
+        (lambda c: c.update(registered_name="keras>Lambda"), "holds a Lambda, not one of"),
+        (lambda c: c.update(registered_name=5), r"damaged or not a \.keras file"),
         (lambda c: c["config"].update(origin={"preset": "mine"}), "one of our presets"),
-        (lambda c: c.pop("config"), "damaged or no .keras file"),
+        (lambda c: c["config"].update(origin={"preset": ["rdn_gray"]}), "one of our presets"),
+        (
+            lambda c: c["config"]["origin"].update(overrides=5),
+            r"damaged or not a \.keras file of this version: `overrides` of a model cannot be 5",
+        ),
+        (lambda c: c.pop("config"), r"damaged or not a \.keras file"),
     ],
 )
 def test_other_classes_and_damaged_files_are_one_clear_error(change, message, tmp_path):
@@ -199,5 +210,64 @@ def test_other_classes_and_damaged_files_are_one_clear_error(change, message, tm
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match=r"damaged or no \.keras file"):
+    with pytest.raises(ValueError, match=r"damaged or not a \.keras file"):
         registry.load(tmp_path / "model.keras")
+
+
+def with_weights(path, change):
+    """Write a `.keras` file whose weights are changed."""
+    small(PRESET).save(path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(entries["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        change(file)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**entries, "model.weights.h5": weights.getvalue()}.items():
+            archive.writestr(name, content)
+
+
+def first_array(file):
+    found = []
+    file.visititems(lambda name, item: found.append(name) if hasattr(item, "shape") else None)
+    return found[0]
+
+
+def store_elsewhere(file):
+    name = first_array(file)
+    shape = file[name].shape
+    del file[name]
+    file.create_dataset(name, shape, "f4", external=[("/etc/passwd", 0, 4 * int(np.prod(shape)))])
+
+
+def link_elsewhere(file):
+    name = first_array(file)
+    del file[name]
+    file[name] = h5py.ExternalLink("other.h5", "/")
+
+
+def claim_much(file):
+    name = first_array(file)
+    del file[name]
+    file.create_dataset(name, (10**5, 10**5), "f4")
+
+
+def be_nan(file):
+    file[first_array(file)][...] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (store_elsewhere, "in another file"),
+        (link_elsewhere, "a link to something else"),
+        (claim_much, "would take 40000000000 B"),
+        (be_nan, "Not finite"),
+    ],
+)
+def test_weights_in_a_keras_file_that_are_not_its_own_or_not_finite(change, message, tmp_path):
+    path = tmp_path / "model.keras"
+    with_weights(path, change)
+    with pytest.raises(ValueError, match=message) as caught:
+        registry.load(path)
+    assert "model.keras" in str(caught.value)

@@ -43,6 +43,15 @@ def test_files_that_say_nothing_of_fine_tuning_had_none(described):
         (lambda fields: fields.update(variant="int4"), "variant: "),
         (lambda fields: fields.update(fine_tuned=True), "fine_tuned: "),
         (lambda fields: fields.update(tile_shape=[64]), "tile_shape"),
+        (lambda fields: fields.update(tile_shape=[64, 10**6]), "tile_shape"),
+        (lambda fields: fields.update(tile_shape=[0, 64]), "tile_shape"),
+        (lambda fields: fields.update(scale=0), "scale"),
+        (lambda fields: fields.update(scale=1000), "scale"),
+        (lambda fields: fields.update(radius=-1), "radius"),
+        (lambda fields: fields.update(min_size=10**6), "min_size"),
+        (lambda fields: fields.update(multiple=0), "multiple"),
+        (lambda fields: fields.update(multiple=10**9), "multiple"),
+        (lambda fields: fields.update(bytes_per_pixel=0), "bytes_per_pixel"),
     ],
 )
 def test_other_keys_and_values_are_refused(described, change, message):

@@ -37,18 +37,25 @@ def test_another_precision_is_refused(doubling):
         open_file(doubling[1], "bfloat16")
 
 
-def test_it_needs_onnx_runtime_alone(doubling):
+def test_a_trusted_file_needs_onnx_runtime_alone(doubling):
     code = f"""
 import json, sys
 sys.modules.update(dict.fromkeys(["tensorflow", "keras", "tf2onnx", "onnx", "jax"]))
 import numpy as np
 from keras_rdanet import Restorer
-print(json.dumps(Restorer({str(doubling[1])!r})(np.full((5, 4, 3), 0.5, np.float32)).tolist()))
+restorer = Restorer({str(doubling[1])!r}, trust_model=True)
+print(json.dumps(restorer(np.full((5, 4, 3), 0.5, np.float32)).tolist()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     expected = doubling[0].image_function()(np.full((1, 5, 4, 3), 0.5, np.float32))[0]
     np.testing.assert_allclose(json.loads(done.stdout), expected, rtol=0, atol=1e-5)
+
+
+def test_without_the_package_that_looks_through_a_file_it_is_refused(doubling, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"keras-rdanet\[export\].*--trust-model"):
+        open_file(doubling[1])
 
 
 def test_damaged_and_foreign_files_are_refused(doubling, tmp_path):

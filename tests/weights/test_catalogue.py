@@ -122,3 +122,32 @@ def test_every_file_that_ships_is_in_the_catalogue():
     listed = {entry.file for entry in keras_rdanet.list_models()}
     assert {file.name for file in (catalogue.FOLDER / "files").glob("*")} == listed
     assert json.loads((catalogue.FOLDER / "catalogue.json").read_text()).keys() == {"weights"}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../a.safetensors",
+        "/etc/a.safetensors",
+        "b/../../a.safetensors",
+        "..\\a.safetensors",
+        "c:a.safetensors",
+        "catalogue.json",
+        "..",
+        "",
+    ],
+)
+def test_no_entry_leads_out_of_the_folder(folder, file):
+    entry = dataclasses.replace(entry_of(folder, "a_gray", "awgn"), file=file)
+    for use in (catalogue.path, catalogue.verify, catalogue.add):
+        with pytest.raises(ValueError, match="not a file in its folder"):
+            use(entry, folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"weights": [1]}', '{"weights": [{"a": 1}]}', "[" * 9999]
+)
+def test_a_damaged_catalogue_is_named(tmp_path, text):
+    (tmp_path / "catalogue.json").write_text(text)
+    with pytest.raises(ValueError, match=r"catalogue\.json is damaged"):
+        catalogue.list_models(tmp_path)

@@ -167,6 +167,47 @@ def test_crafted_headers_are_refused(tmp_path, header, length):
         store.read_tensors(crafted(tmp_path / "w.safetensors", header, length))
 
 
+def layout(*entries):
+    names = "abc"[: len(entries)]
+    return {
+        n: {"dtype": "F32", "shape": s, "data_offsets": o}
+        for n, (s, o) in zip(names, entries, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("entries", "size"),
+    [
+        ([([2], [0, 8]), ([2], [8, 16])], 20),  # padded
+        ([([2], [0, 8]), ([2], [12, 20])], 20),  # a gap
+        ([([2], [0, 8]), ([2], [4, 12])], 12),  # overlapping
+        ([([2], [0, 8]), ([2], [8, 16])], 12),  # beyond the end
+        ([([2], [0, 8]), ([2**40], [8, 16])], 16),  # more numbers than bytes
+        ([([-2], [0, -8])], 0),
+        ([([2], [8, 0])], 8),
+        ([([2.0], [0, 8])], 7),
+    ],
+)
+def test_arrays_that_do_not_fill_the_file_are_refused_by_its_header(tmp_path, entries, size):
+    header = json.dumps(layout(*entries)).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(size))
+    for read in (store.shapes, store.read_metadata, store.read_tensors):
+        with pytest.raises(ValueError, match=r"w\.safetensors is damaged"):
+            read(path)
+
+
+def test_a_file_with_a_hole_is_refused_before_it_is_read(tmp_path):
+    numbers = 2**31
+    header = json.dumps(layout(([numbers], [0, 4 * numbers]))).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with path.open("r+b") as file:
+        file.truncate(8 + len(header) + 4 * numbers)
+    with pytest.raises(ValueError, match="B are stored"):
+        store.shapes(path)
+
+
 def test_truncated_and_empty_files_are_refused(saved):
     model, path = saved
     whole = path.read_bytes()
