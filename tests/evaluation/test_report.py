@@ -49,7 +49,7 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "scores.md"
     write_text(path, "old")
     with pytest.raises(TypeError):
-        write_text(path, b"bytes")
+        write_json(path, {"score": object()})
     assert [p.name for p in tmp_path.iterdir()] == ["scores.md"]
     assert path.read_text() == "old"
 

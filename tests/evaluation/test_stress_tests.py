@@ -5,6 +5,7 @@ import pytest
 
 from keras_rdanet.evaluation import stress_tests
 from keras_rdanet.inference.image_function import ImageFunction
+from keras_rdanet.weights.origin import Origin
 
 
 def function(change, channels=3, **arguments):
@@ -92,5 +93,6 @@ def test_tiny_pictures_reach_networks_with_a_least_size():
 def test_the_task_of_a_network_adds_its_own_pictures():
     usual = {case.name for case in stress_tests.cases(3)}
     assert {case.name for case in stress_tests.cases(3, task="jpeg")} - usual == {"quality 5"}
-    found = stress_tests.run(function(lambda images: images, task="jpeg"))
+    network = function(lambda images: images, origin=Origin("any", task="jpeg"))
+    found = stress_tests.run(network)
     assert {finding.case for finding in found} - usual == {"quality 5"}
