@@ -1,7 +1,7 @@
 """The library in one page: restore, train, save, convert, score, export.
 
 Run it in a folder with a noisy photo `noisy.png`, clean pictures in `photos/` and
-`set12/`, and `original.pth`, weights of the original PA-Net code.
+`set12/`, and `original.pth`, weights of the original PANet code.
 """
 
 import argparse

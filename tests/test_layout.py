@@ -110,6 +110,21 @@ def test_imports_point_one_way():
     assert wrong == []
 
 
+def test_no_part_on_the_right_is_named_as_text():
+    """Such as `import_module("keras_rdanet.cli.main")`, which no scan of imports would see."""
+    name = re.compile(r"keras_rdanet(?:\.\w+)+(?::\w+)?")
+    texts = [
+        (module, node.value.partition(":")[0])
+        for module, file in modules().items()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if part_of(module) and name.fullmatch(node.value)
+    ]
+    assert any(module == "keras_rdanet.models.registry" for module, _ in texts)
+    known = [(module, text, part_of(text)) for module, text in texts if part_of(text)]
+    assert [m for m, _, part in known if RANK[part] > RANK[part_of(m)]] == []
+
+
 def test_parts_of_one_rank_form_no_cycle():
     graph: dict[str, set[str]] = {}
     for source, target, _ in edges():
