@@ -82,8 +82,16 @@ def archive(model) -> keras.export.ExportArchive:
         return {OUTPUT: _to_uint8(restore(padded)[:, :height, :width])}
 
     def restore_bytes(encoded):
-        picture = tf.io.decode_image(
-            encoded, channels=channels, dtype=tf.float32, expand_animations=False
+        # The decoder of `decode_image` takes a coarser DCT than other programs.
+        picture = tf.cond(
+            tf.io.is_jpeg(encoded),
+            lambda: tf.image.convert_image_dtype(
+                tf.io.decode_jpeg(encoded, channels=channels, dct_method="INTEGER_ACCURATE"),
+                tf.float32,
+            ),
+            lambda: tf.io.decode_image(
+                encoded, channels=channels, dtype=tf.float32, expand_animations=False
+            ),
         )
         picture.set_shape((None, None, channels))
         picture = upright(picture, encoded)

@@ -142,7 +142,17 @@ class RestorationModel(keras.Model):
 
     def targets(self, target):
         """Return `target` in the structure of the output: once for each supervised stage."""
-        return dict.fromkeys(self.stages, target) if self.stages else target
+        if not self.stages or isinstance(target, dict):
+            return target
+        return dict.fromkeys(self.stages, target)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Compute the loss as `keras.Model` does; all stages may share one target."""
+        return super().compute_loss(x, self.targets(y), y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Update the metrics as `keras.Model` does; all stages may share one target."""
+        return super().compute_metrics(x, self.targets(y), y_pred, sample_weight)
 
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, **options):
         """Configure training as `keras.Model.compile` does; stages share a single loss.

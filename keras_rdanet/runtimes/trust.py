@@ -47,7 +47,8 @@ NotEqual OneHot OnesLike Pack Pad PadV2 Pow PreventGradient Prod Range Rank Read
 RealDiv Reciprocal Relu Relu6 Reshape ResizeArea ResizeBicubic ResizeBilinear
 ResizeNearestNeighbor Reverse ReverseV2 Rint Roll Round Rsqrt ScatterNd Select SelectV2 Selu
 Shape ShapeN Sigmoid Sign Sin Size Slice Softmax Softplus Softsign SpaceToBatchND SpaceToDepth
-Split SplitV Sqrt Square SquaredDifference Squeeze StopGradient StridedSlice Sub Sum Tan Tanh
+Split SplitV Sqrt Square SquaredDifference Squeeze StopGradient StridedSlice Sub Substr Sum Tan
+Tanh
 TensorListFromTensor TensorListGetItem TensorListLength TensorListReserve TensorListSetItem
 TensorListStack TensorScatterAdd TensorScatterUpdate Tile TopKV2 Transpose TruncateDiv
 TruncateMod Unpack Where Xdivy ZerosLike

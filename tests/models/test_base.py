@@ -271,3 +271,21 @@ def test_weights_in_a_keras_file_that_are_not_its_own_or_not_finite(change, mess
     with pytest.raises(ValueError, match=message) as caught:
         registry.load(path)
     assert "model.keras" in str(caught.value)
+
+
+def test_stages_share_one_target_given_as_an_array():
+    model = small(PRESET)
+    model.compile("adam", "mae", metrics=[PSNR()])
+    images = np.random.default_rng(0).random((2, 16, 16, model.channels), np.float32)
+    history = model.fit(images, images, batch_size=2, verbose=0).history
+    assert history["loss"][0] > 0
+    scores = model.evaluate(images, images, batch_size=2, verbose=0, return_dict=True)
+    restored = model.predict(images, verbose=0)[model.stages[-1]]
+    expected = np.mean(
+        [
+            -10 * np.log10(np.mean((np.clip(r, 0, 1) - i) ** 2))
+            for r, i in zip(restored, images, strict=True)
+        ]
+    )
+    (psnr,) = (value for name, value in scores.items() if name.endswith("psnr"))
+    assert psnr == pytest.approx(expected, abs=1e-3)

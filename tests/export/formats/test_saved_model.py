@@ -202,3 +202,15 @@ def test_photos_are_turned_upright_as_their_exif_says(doubling, tmp_path):
     assert seen.shape == (32, 20, 3)
     expected = model.image_function()(seen[None] / np.float32(255))[0]
     assert np.abs(restored - np.clip(expected, 0, 1) * 255).max() <= 1
+
+
+def test_jpegs_are_decoded_as_restore_decodes_them(doubling, tmp_path):
+    model, _, loaded = doubling
+    coarse = np.random.default_rng(4).integers(0, 256, (4, 5, 3), np.uint8)
+    Image.fromarray(cv2.resize(coarse, (40, 32))).save(tmp_path / "photo.jpg", quality=60)
+    content = (tmp_path / "photo.jpg").read_bytes()
+    result = loaded.signatures["serve_bytes"](degraded_bytes=tf.constant([content]))
+    restored = tf.io.decode_png(result["restored_bytes"][0]).numpy()
+    seen = read_picture(tmp_path / "photo.jpg").samples
+    expected = model.image_function()(seen[None] / np.float32(255))[0]
+    assert np.abs(restored - np.clip(expected, 0, 1) * 255).max() <= 3
