@@ -106,6 +106,7 @@ class Short:
 
 # The first key that a config's `network/task` begins with is used.
 SHORT = {
+    "tsp_rdanet/tiny_photo": Short(batch_size=16),
     "tsp_rdanet/": Short(),
     "rdn/jpeg": Short(1200),
     "rdn/x2": Short(4800),
