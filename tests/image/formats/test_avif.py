@@ -2,11 +2,9 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image
 
 from keras_rdanet.image.io import PictureError, probe_size, read_picture, write_picture
-
-pytestmark = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
 
 
 def smooth(channels=3):
